@@ -1,0 +1,1 @@
+"""Genie Connect: an email connector framework that a host application embeds."""

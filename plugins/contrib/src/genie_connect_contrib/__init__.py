@@ -1,0 +1,1 @@
+"""Connectors for Genie Connect, one module for each provider."""

@@ -1,0 +1,1 @@
+"""The written contract for Genie Connect connectors, and the kit that checks one against it."""
