@@ -1,0 +1,178 @@
+"""Every error the core raises.
+
+::
+
+    GenieConnectError
+    ├── ValidationError            a value that enters is wrong; holds every problem found, not only the first
+    │   └── SettingsError          the same, for one connection's settings
+    ├── ConfigurationError         the configuration as a whole cannot be used
+    ├── SecretUnavailable          a referenced secret cannot be read
+    ├── ConnectorUnavailable       no usable connector of that id
+    ├── ContractViolation          a connector broke the contract
+    ├── NoConnection               no connection can carry the message; holds the plan that says why
+    └── WebhookRejected            a webhook request is unsigned, stale or malformed
+
+Each pickles, carries machine-readable fields, and holds neither a secret nor a list of recipients in its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from genie_connect.model.plan import Plan
+
+__all__ = [
+    "ConfigurationError",
+    "ConnectorUnavailable",
+    "ContractViolation",
+    "GenieConnectError",
+    "NoConnection",
+    "Problem",
+    "SecretUnavailable",
+    "SettingsError",
+    "ValidationError",
+    "WebhookRejected",
+]
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with a value: where it stands, what is wrong, and what to do."""
+
+    path: str
+    message: str
+    fix: str = ""
+
+    def under(self, prefix: str) -> Problem:
+        """The same problem seen from one level further out."""
+        if not self.path:
+            return attrs.evolve(self, path=prefix)
+        joint = "" if self.path.startswith("[") else "."
+        return attrs.evolve(self, path=f"{prefix}{joint}{self.path}")
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        fix = f" ({self.fix})" if self.fix else ""
+        return f"{where}{self.message}{fix}"
+
+
+class GenieConnectError(Exception):
+    """Base of all errors of Genie Connect."""
+
+    code: str = "error"
+    retryable: bool = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments do not survive the default protocol, so state is restored instead.
+        return (_restore, (type(self), self.args, dict(self.__dict__)))
+
+
+def _restore(cls: type[GenieConnectError], args: tuple[Any, ...], state: dict[str, Any]) -> GenieConnectError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ValidationError(GenieConnectError, ValueError):
+    """A value was refused. ``problems`` holds everything found in it, each with the path of its field."""
+
+    code = "invalid"
+
+    def __init__(self, problems: Iterable[Problem], *, what: str = "value") -> None:
+        self.problems = tuple(problems)
+        self.what = what
+        super().__init__(f"invalid {what}: " + "; ".join(str(problem) for problem in self.problems))
+
+    @classmethod
+    def single(cls, path: str, message: str, fix: str = "") -> ValidationError:
+        """An error with one problem."""
+        return cls([Problem(path, message, fix)])
+
+    def under(self, prefix: str) -> tuple[Problem, ...]:
+        """The problems, each path put below ``prefix``."""
+        return tuple(problem.under(prefix) for problem in self.problems)
+
+
+class SettingsError(ValidationError):
+    """A connection's settings were refused."""
+
+    code = "invalid_settings"
+
+    def __init__(self, problems: Iterable[Problem], *, connector: str = "") -> None:
+        super().__init__(problems, what=f"settings of connector {connector}" if connector else "settings")
+        self.connector = connector
+
+
+class ConfigurationError(GenieConnectError):
+    """The configuration cannot be used; ``problems`` may name several places in it."""
+
+    code = "configuration"
+
+    def __init__(self, message: str, *, problems: Iterable[Problem] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class SecretUnavailable(GenieConnectError):
+    """A referenced secret cannot be read. Holds the reference, never a value."""
+
+    code = "secret_unavailable"
+
+    def __init__(self, reference: str, cause: str, *, hint: str = "") -> None:
+        super().__init__(f"the secret {reference} cannot be read: {cause}", hint=hint)
+        self.reference = reference
+        self.cause = cause
+
+
+class ConnectorUnavailable(GenieConnectError):
+    """No usable connector has this id: unknown, not allowed, or failed to load."""
+
+    code = "connector_unavailable"
+
+    def __init__(self, connector: str, cause: str, *, hint: str = "") -> None:
+        super().__init__(f"connector {connector!r} is not available: {cause}", hint=hint)
+        self.connector = connector
+        self.cause = cause
+
+
+class ContractViolation(GenieConnectError):
+    """A connector did something the contract forbids; ``hook`` says where."""
+
+    code = "contract_violation"
+
+    def __init__(self, connector: str, hook: str, cause: str) -> None:
+        super().__init__(f"connector {connector!r} broke the contract in {hook}: {cause}")
+        self.connector = connector
+        self.hook = hook
+        self.cause = cause
+
+
+class NoConnection(GenieConnectError):
+    """No connection can carry the message. ``plan`` says for each connection why not."""
+
+    code = "no_connection"
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("no connection can carry this message:\n" + plan.explain())
+        self.plan = plan
+
+
+class WebhookRejected(GenieConnectError):
+    """A webhook request was refused before any event was read from it."""
+
+    code = "webhook_rejected"
+
+    def __init__(self, reason: str, *, status: int = 401) -> None:
+        super().__init__(f"webhook refused: {reason}")
+        self.reason = reason
+        self.status = status

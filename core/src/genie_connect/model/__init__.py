@@ -1,0 +1,1 @@
+"""The frozen values of Genie Connect: addresses, messages, outcomes, capabilities, settings."""

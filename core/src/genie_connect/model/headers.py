@@ -1,0 +1,102 @@
+"""Header fields a message may carry beside those that its own attributes make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from genie_connect.errors import Problem, ValidationError
+from genie_connect.model import text
+from genie_connect.model.frozen import FrozenMap
+
+_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 section 2.2: printable ASCII without the colon
+
+OWNED = {
+    "from": "from",
+    "to": "to",
+    "cc": "cc",
+    "bcc": "bcc",
+    "reply-to": "reply_to",
+    "subject": "subject",
+    "date": "",
+    "message-id": "",
+    "mime-version": "",
+    "sender": "",
+    "return-path": "envelope_from",
+    "received": "",
+    "dkim-signature": "",
+    "arc-seal": "",
+    "arc-message-signature": "",
+    "arc-authentication-results": "",
+    "authentication-results": "",
+}
+"""Header fields that are not free, each with the attribute to use instead, or nothing where there is none."""
+
+_ASCII_ONLY = frozenset(
+    [
+        "references",
+        "in-reply-to",
+        "list-unsubscribe",
+        "list-unsubscribe-post",
+        "list-id",
+        "list-help",
+        "list-post",
+        "list-subscribe",
+        "list-archive",
+        "list-owner",
+        "feedback-id",
+        "auto-submitted",
+        "precedence",
+    ]
+)
+
+
+def header_map(values: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> FrozenMap[str]:
+    """Header fields by name, each name and value checked, every problem under its name."""
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    checked: dict[str, str] = {}
+    for name, value in _pairs(values):
+        found = list(_problems(name, value))
+        if not found and name.lower() in seen:
+            found = [Problem("", f"stands twice (also as {seen[name.lower()]!r})", "keep one")]
+        if found:
+            problems.extend(problem.under(f"[{str(name)[:80]!r}]") for problem in found)
+            continue
+        seen[name.lower()] = name
+        checked[name] = value
+    if problems:
+        raise ValidationError(problems)
+    return FrozenMap(checked)
+
+
+def _pairs(values: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> Iterable[tuple[str, str]]:
+    if values is None:
+        return ()
+    if isinstance(values, Mapping):
+        return values.items()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValidationError.single("", f"must map names to text, not {type(values).__name__}")
+    return values
+
+
+def _problems(name: object, value: object) -> Iterable[Problem]:
+    if not isinstance(name, str) or not _NAME.match(name):
+        yield Problem("", "is not a header name: printable ASCII without a colon or spaces, at most 76 characters")
+        return
+    lower = name.lower()
+    if lower in OWNED or lower.startswith(("content-", "resent-")):
+        attribute = OWNED.get(lower, "")
+        fix = f"use {attribute}" if attribute else "leave it out"
+        yield Problem("", "is made by Genie Connect and cannot be set", fix)
+        return
+    if not isinstance(value, str):
+        yield Problem("", f"must be text, not {type(value).__name__}")
+        return
+    problem = text.line_problem(value)
+    if problem:
+        yield problem
+    elif lower in _ASCII_ONLY and not value.isascii():
+        yield Problem("", "must be ASCII (RFC 5322 gives this field a syntax of its own)")
+    elif not value.strip():
+        yield Problem("", "is empty", "leave it out")

@@ -1,0 +1,182 @@
+"""What is to be said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from genie_connect.errors import Problem, ValidationError
+from genie_connect.model import text
+from genie_connect.model.address import Address, AddressesLike, AddressLike, addresses
+from genie_connect.model.attachment import Attachment
+from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.headers import header_map
+from genie_connect.model.validation import attempt, each, settle
+
+MAX_TAGS = 50
+MAX_METADATA = 50
+_TAG = re.compile(r"[^\s,;][^,;]*\Z")
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
+_CID_REFERENCE = re.compile(r"""\bcid:([^"'\s>)]+)""")
+
+
+class Purpose(StrEnum):
+    """Why a message is sent: an unsubscribe stops marketing, and nothing else."""
+
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"
+
+
+def _optional_address(value: AddressLike | None) -> Address | None:
+    return attempt(lambda given: None if given is None else Address.parse(given), value)
+
+
+def _address_list(value: AddressesLike) -> tuple[Address, ...]:
+    return attempt(addresses, value)
+
+
+def _line(value: str) -> str:
+    return attempt(text.one_line, value)
+
+
+def _body(value: str | None) -> str | None:
+    return attempt(lambda given: None if given is None else text.body_text(given), value)
+
+
+def _attachments(value: Iterable[Attachment] | None) -> tuple[Attachment, ...]:
+    return attempt(lambda given: each(_attachment, given, noun="an Attachment"), value)
+
+
+def _attachment(value: object) -> Attachment:
+    if not isinstance(value, Attachment):
+        raise TypeError
+    return value
+
+
+def _headers(value: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> FrozenMap[str]:
+    return attempt(header_map, value)
+
+
+def _tags(value: Iterable[str] | None) -> tuple[str, ...]:
+    return attempt(_tag_list, value)
+
+
+def _tag_list(value: Iterable[str] | None) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(each(_tag, value, noun="text")))
+    if len(tags) > MAX_TAGS:
+        raise ValidationError.single("", f"has {len(tags)} tags; the most is {MAX_TAGS}")
+    return tags
+
+
+def _tag(value: object) -> str:
+    tag = text.one_line(value, limit=128)
+    if not _TAG.match(tag) or tag != tag.strip():
+        raise ValidationError.single("", f"{tag!r} is not a tag: no comma or semicolon, no blank at an end")
+    return tag
+
+
+def string_map(value: Mapping[str, Any] | None) -> FrozenMap[str]:
+    """Metadata: plain keys to one-line text, every problem under its key. Numbers become text."""
+    if value is None:
+        return EMPTY
+    if not isinstance(value, Mapping):
+        raise ValidationError.single("", f"must map names to text, not {type(value).__name__}")
+    problems: list[Problem] = []
+    checked: dict[str, str] = {}
+    for key, item in value.items():
+        path = f"[{str(key)[:80]!r}]"
+        if not isinstance(key, str) or not _KEY.match(key):
+            fix = "a letter, then letters, digits, _ . or -, at most 64 characters"
+            problems.append(Problem(path, "is not a metadata key", fix))
+            continue
+        if isinstance(item, int | float) and not isinstance(item, bool):
+            item = str(item)
+        try:
+            checked[key] = text.one_line(item)
+        except ValidationError as error:
+            problems.extend(error.under(path))
+    if len(checked) > MAX_METADATA:
+        problems.append(Problem("", f"has {len(checked)} entries; the most is {MAX_METADATA}"))
+    if problems:
+        raise ValidationError(problems)
+    return FrozenMap(checked)
+
+
+def _metadata(value: Mapping[str, Any] | None) -> FrozenMap[str]:
+    return attempt(string_map, value)
+
+
+def _purpose(value: Purpose | str) -> Purpose:
+    return attempt(_checked_purpose, value)
+
+
+def _checked_purpose(value: Purpose | str) -> Purpose:
+    try:
+        return Purpose(value)
+    except ValueError:
+        choices = " or ".join(Purpose)
+        raise ValidationError.single("", f"{value!r} is not a purpose", f"use {choices}") from None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Message:
+    """A message: sender, recipients, subject, bodies, files, and what is kept about it.
+
+    Without ``from_`` the connection's default From is used. ``envelope_from`` is where bounces go (RFC 5321
+    reverse-path); without it they go to the From address. ``tags`` and ``metadata`` come back with events.
+    Raises ``ValidationError`` with every problem found.
+    """
+
+    from_: Address | None = attrs.field(default=None, converter=_optional_address)
+    to: tuple[Address, ...] = attrs.field(default=(), converter=_address_list)
+    cc: tuple[Address, ...] = attrs.field(default=(), converter=_address_list)
+    bcc: tuple[Address, ...] = attrs.field(default=(), converter=_address_list)
+    reply_to: tuple[Address, ...] = attrs.field(default=(), converter=_address_list)
+    envelope_from: Address | None = attrs.field(default=None, converter=_optional_address)
+    subject: str = attrs.field(default="", converter=_line)
+    text: str | None = attrs.field(default=None, converter=_body)
+    html: str | None = attrs.field(default=None, converter=_body)
+    attachments: tuple[Attachment, ...] = attrs.field(default=(), converter=_attachments)
+    headers: FrozenMap[str] = attrs.field(default=EMPTY, converter=_headers)
+    tags: tuple[str, ...] = attrs.field(default=(), converter=_tags)
+    metadata: FrozenMap[str] = attrs.field(default=EMPTY, converter=_metadata)
+    purpose: Purpose = attrs.field(default=Purpose.TRANSACTIONAL, converter=_purpose)
+
+    def __attrs_post_init__(self) -> None:
+        settle(self, self._rules)
+
+    def _rules(self) -> Iterable[Problem]:
+        if self.text is None and self.html is None and not self.attachments:
+            yield Problem("text", "there is nothing to send", "give text, html or an attachment")
+        referenced = set(_CID_REFERENCE.findall(self.html or ""))
+        ids = [attachment.content_id for attachment in self.attachments if attachment.content_id]
+        for content_id in sorted({given for given in ids if ids.count(given) > 1}):
+            yield Problem("attachments", f"two inline images have the Content-ID {content_id!r}", "give each its own")
+        if ids and self.html is None:
+            yield Problem("attachments", "an inline image needs an HTML body that shows it", "give html")
+        for content_id in sorted(referenced - set(ids)):
+            fix = f"attach it with content_id={content_id!r}"
+            yield Problem("html", f"shows the image cid:{content_id}, which is not attached", fix)
+
+    @property
+    def recipients(self) -> tuple[Address, ...]:
+        """Everybody it goes to: to, cc and bcc, each mailbox once."""
+        unique = {address.key: address for address in reversed((*self.to, *self.cc, *self.bcc))}
+        return tuple(reversed(unique.values()))
+
+    @property
+    def inline_images(self) -> tuple[Attachment, ...]:
+        """The attachments that the HTML shows."""
+        return tuple(attachment for attachment in self.attachments if attachment.inline)
+
+    @property
+    def files(self) -> tuple[Attachment, ...]:
+        """The attachments that are listed as files."""
+        return tuple(attachment for attachment in self.attachments if not attachment.inline)
+
+    def __repr__(self) -> str:
+        return f"Message(subject={self.subject!r}, recipients={len(self.recipients)})"
