@@ -4,7 +4,8 @@ from genie_connect.inbox.certificate import CertificateFiles, local_certificate
 from genie_connect.inbox.policy import Policy, Received
 from genie_connect.inbox.reply import Reply
 from genie_connect.inbox.server import InboxServer, Security
-from genie_connect.inbox.session import DEFAULT_EXTENSIONS, Session, SessionSettings, State, Turn
+from genie_connect.inbox.session import Session
+from genie_connect.inbox.turn import DEFAULT_EXTENSIONS, SessionSettings, State, Turn
 
 __all__ = [
     "DEFAULT_EXTENSIONS",

@@ -71,7 +71,7 @@ REFUSAL_CHALLENGES: Mapping[str, bytes] = MappingProxyType(
 
 
 def decode_response(line: str) -> bytes:
-    """Decode one base64 response line strictly; raises SaslFault. A lone "=" is an empty initial response (RFC 4954)."""
+    """Decode one base64 line strictly; "=" is an empty initial response (RFC 4954 section 4); raises SaslFault."""
     if line == "=":
         return b""
     try:

@@ -1,116 +1,40 @@
 """The server side of an SMTP conversation without any I/O: bytes in, replies out.
 
-`Session.receive` buffers bytes and `Session.next_turn` cuts the next complete thing out of them: a command, a
-continuation of AUTH, or the end of a message. A `Turn` carries the reply that a well-behaved server gives. Nothing has
-changed yet: `Session.answer` applies the turn and returns the reply's bytes, and `Session.apply` applies it as if
-another code had been said, which is how a scripted server stays in step with the lies it tells.
+`Session.receive` takes bytes and `Session.next_turn` cuts the next complete thing out of them: a command, a response of
+AUTH, or the end of a message. A `Turn` carries the reply that a well-behaved server gives, and nothing has changed yet:
+`Session.answer` applies the turn and returns the reply's bytes, while `Session.apply` applies it as if another code had
+been said, which is how a scripted server stays in step with the lies it tells.
 
-The driver owns sockets, clocks and TLS: when `wants_tls` turns true it makes the handshake and calls `tls_started`; when
+The driver owns sockets and TLS: when `wants_tls` turns true it makes the handshake and calls `tls_started`; when
 `closed` turns true it writes what is left and closes.
 """
 
 from __future__ import annotations
 
-import enum
 import hmac
 import logging
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final, TypeVarTuple
 
 import attrs
 
+from genie_connect.inbox.authentication import Authentication, AuthStep
+from genie_connect.inbox.commands import BDAT_ARGUMENT, CHUNK_RULE, COMMAND_RULES, MAIL_PARAMETERS
+from genie_connect.inbox.framing import Content, Framer, LineFault
 from genie_connect.inbox.policy import Policy, Received
 from genie_connect.inbox.reply import Reply
-from genie_connect.inbox.sasl import (
-    MECHANISMS,
-    REFUSAL_CHALLENGES,
-    Credentials,
-    Exchange,
-    SaslFault,
-    decode_response,
-    encode_challenge,
-)
+from genie_connect.inbox.sasl import Credentials
 from genie_connect.inbox.syntax import PathArgument, SyntaxFault, parse_path
+from genie_connect.inbox.transaction import Chunk, Transaction, too_large
+from genie_connect.inbox.turn import SessionSettings, State, Turn
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_EXTENSIONS: Final = frozenset(
-    {"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"}
-)
-_END_OF_DATA: Final = b"\r\n.\r\n"
 _MAX_AUTH_LINE_BYTES: Final = 12_288  # RFC 4954 section 4
-_CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
-
-class State(enum.Enum):
-    """Where the conversation stands."""
-
-    REFUSED = "the greeting refused the client: only QUIT is answered"
-    FRESH = "no EHLO yet, or none since TLS began"
-    IDLE = "no mail transaction"
-    ENVELOPE = "MAIL accepted"
-    RECIPIENTS = "MAIL and at least one RCPT accepted"
-    CHUNKS = "a BDAT chunk accepted, more to come"
-    CHUNK = "inside the octets of a BDAT chunk"
-    DATA = "inside the text that follows DATA"
-    AUTH = "AUTH waits for the client's response"
-    TLS = "STARTTLS accepted, handshake to come"
-    CLOSED = "the server has said good-bye"
-
-
-_GREETED: Final = frozenset({State.FRESH, State.IDLE, State.ENVELOPE, State.RECIPIENTS, State.CHUNKS})
-_INTRODUCED: Final = _GREETED - {State.FRESH}
-
-
-@attrs.frozen(kw_only=True)
-class SessionSettings:
-    """What the server offers and demands; sizes in bytes."""
-
-    hostname: str = "localhost"
-    extensions: frozenset[str] = DEFAULT_EXTENSIONS
-    max_message_bytes: int = 25 * 1024 * 1024
-    max_recipients: int = 100  # RFC 5321 section 4.5.3.1.8: no less
-    max_command_line_bytes: int = 2048
-    max_body_line_bytes: int = 998  # RFC 5321 section 4.5.3.1.6, without CR LF
-    starttls: bool = False
-    require_tls: bool = False
-    auth_mechanisms: tuple[str, ...] = ()
-    require_auth: bool = False
-    allow_plaintext_auth: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Turn:
-    """One thing the client did and the reply it is due.
-
-    `stage` is one of banner, ehlo, helo, starttls, auth, mail, rcpt, data, bdat, final, rset, noop, vrfy, help, quit,
-    unknown. `index` counts recipients tried in this transaction, or steps of one AUTH exchange. `pipelined` says that
-    more bytes were already there when the line was cut.
-    """
-
-    stage: str
-    reply: Reply
-    line: bytes = b""
-    index: int = 0
-    pipelined: bool = False
-    path: PathArgument | None = None
-    credentials: Credentials | None = None
-    message: Received | None = None
-
-
-@attrs.frozen(kw_only=True)
-class _Chunk:
-    line: bytes
-    remaining: int
-    last: bool
-    refusal: Reply | None
-
-
-_OK: Final = Reply(250, "2.0.0", "ok")
-_SYNTAX: Final = "5.5.4"
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class Session:
@@ -122,7 +46,7 @@ class Session:
         *,
         policy: Policy | None = None,
         credentials: Mapping[str, str] | None = None,
-        peer: str = "127.0.0.1",
+        peer: str = "",
         tls: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -135,19 +59,10 @@ class Session:
         self._peer = peer
         self._now = now
         self._extended = False
-        self._buffer = bytearray()
-        self._skipping_line = False
-        self._exchange: Exchange | None = None
-        self._mechanism = ""
-        self._auth_index = 0
-        self._refused_credentials: Reply | None = None
-        self._chunk: _Chunk | None = None
-        self._content = bytearray()
-        self._body_bytes = 0
-        self._overflow = False
-        self._clear_transaction()
-
-    # What the driver asks.
+        self._inbound = Framer()
+        self._transaction = Transaction()
+        self._authentication: Authentication | None = None
+        self._chunk: Chunk | None = None
 
     @property
     def wants_tls(self) -> bool:
@@ -166,247 +81,153 @@ class Session:
 
     @property
     def body_bytes_received(self) -> int:
-        """Bytes of the present message's content seen so far, dot-stuffing included."""
-        # The buffer starts with the two bytes that make the first line look like any other.
-        return self._body_bytes + (len(self._buffer) - 2 if self.state is State.DATA else 0)
-
-    # What the driver does.
+        """Bytes of the present (or last) message's content seen so far, dot-stuffing included."""
+        return self._inbound.content_bytes
 
     def greet(self) -> Turn:
         """Return the turn of the greeting; the driver answers it before it reads anything."""
-        refusal = self._decide(self._policy.on_connect, self._peer)
+        refusal = self._ask_policy(self._policy.on_connect, self._peer)
         return Turn(stage="banner", reply=refusal or Reply(220, "", f"{self.settings.hostname} ESMTP Genie Connect"))
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
-        self._buffer += data
+        self._inbound.receive(data)
+
+    def take_unread(self) -> bytes:
+        """Return and forget the bytes that no turn has taken yet."""
+        return self._inbound.clear()
 
     def next_turn(self) -> Turn | None:
         """Return the next turn, or None when more bytes (or a TLS handshake) are needed first."""
-        while True:
-            if self.state in (State.CLOSED, State.TLS):
-                return None
-            if self.state is State.DATA:
-                return self._take_data()
-            if self.state is State.CHUNK:
-                return self._take_chunk()
-            line = self._take_line()
-            if line is None:
-                return None
-            turn = line if isinstance(line, Turn) else self._read_line(line)
-            if turn is not None:
-                return turn
+        if self.state in (State.CLOSED, State.TLS):
+            return None
+        if self.state is State.DATA:
+            content = self._inbound.take_text(self.settings.max_message_bytes)
+            return None if content is None else self._message_turn(b".", content)
+        if self.state is State.CHUNK:
+            return self._continue_chunk()
+        line = self._inbound.take_line(self._max_line_bytes())
+        if isinstance(line, LineFault):
+            return self._line_fault(line)
+        return None if line is None else self._read_line(line)
 
     def answer(self, turn: Turn) -> bytes:
         """Apply the turn and return its reply for the wire."""
         self.apply(turn, turn.reply.code)
         if turn.reply.code == 421:
             self.state = State.CLOSED
-        return turn.reply.encode(with_enhanced="ENHANCEDSTATUSCODES" in self.settings.extensions)
+        return self.encode(turn.reply)
 
     def apply(self, turn: Turn, code: int) -> None:
-        """Change the state as the reply `code` to this turn demands; a code that says no changes nothing it need not."""
-        effect = _EFFECTS.get(turn.stage)
+        """Change the state as the reply `code` to this turn demands."""
+        effect = self._EFFECTS.get(turn.stage)
         if effect is not None:
             effect(self, turn, code)
 
-    def take_unread(self) -> bytes:
-        """Return and forget the bytes that no turn has taken yet."""
-        unread = bytes(self._buffer)
-        self._buffer.clear()
-        return unread
+    def encode(self, reply: Reply) -> bytes:
+        """Return a reply for the wire, with its enhanced status code if those are offered."""
+        return reply.encode(with_enhanced="ENHANCEDSTATUSCODES" in self.settings.extensions)
 
     def tls_started(self) -> None:
         """Begin anew inside TLS: everything the client said before is forgotten (RFC 3207 section 4.2)."""
-        self._buffer.clear()
-        self._clear_transaction()
-        self.tls = True
+        self._inbound.clear()
+        self._transaction = Transaction()
         self._extended = False
+        self.tls = True
         self.auth_user = None
         self.state = State.FRESH
 
-    # Cutting the stream.
+    # Reading.
 
-    def _take_line(self) -> bytes | Turn | None:
-        end = self._buffer.find(b"\n")
-        limit = _MAX_AUTH_LINE_BYTES if self._may_be_auth() else self.settings.max_command_line_bytes
-        if end < 0:
-            if len(self._buffer) > limit:
-                # Only the fact that the line was too long is kept, so a line without end costs no memory.
-                self._skipping_line = True
-                self._buffer.clear()
-            return None
-        line = bytes(self._buffer[: end + 1])
-        del self._buffer[: end + 1]
-        if self._skipping_line or len(line) > limit:
-            self._skipping_line = False
-            return self._unknown(b"", Reply(500, "5.5.2", "line too long"))
-        if not line.endswith(b"\r\n"):
-            return self._unknown(line, Reply(500, "5.5.2", "lines end with CR LF, not with LF alone"))
-        line = line[:-2]
-        if _CONTROLS.search(line):
-            return self._unknown(line, Reply(500, "5.5.2", "control character in the command line"))
-        return line
+    def _max_line_bytes(self) -> int:
+        if self.state is State.AUTH or self._inbound.starts_with(b"AUTH "):
+            return _MAX_AUTH_LINE_BYTES
+        return self.settings.max_command_line_bytes
 
-    def _may_be_auth(self) -> bool:
-        return self.state is State.AUTH or self._buffer[:5].upper() == b"AUTH "
-
-    def _take_data(self) -> Turn | None:
-        buffer = self._buffer
-        end = buffer.find(_END_OF_DATA, self._scanned)
-        if end < 0:
-            self._scanned = max(0, len(buffer) - len(_END_OF_DATA) + 1)
-            # Dot-stuffing at most doubles a message, so twice the limit is certainly too much.
-            if len(buffer) > 2 * self.settings.max_message_bytes + len(_END_OF_DATA):
-                self._overflow = True
-                self._body_bytes += self._scanned
-                del buffer[: self._scanned]
-                self._scanned = 0
-            return None
-        content = bytes(buffer[: end + 2])
-        self._body_bytes += len(content) - 2
-        del buffer[: end + len(_END_OF_DATA)]
-        return self._message_turn(b".", content.replace(b"\r\n.", b"\r\n")[2:])
-
-    def _take_chunk(self) -> Turn | None:
-        chunk = self._chunk
-        assert chunk is not None
-        taken = min(chunk.remaining, len(self._buffer))
-        if taken:
-            self._body_bytes += taken
-            if chunk.refusal is None and len(self._content) + taken <= self.settings.max_message_bytes:
-                self._content += self._buffer[:taken]
-            elif chunk.refusal is None:
-                self._overflow = True
-                self._content.clear()
-            del self._buffer[:taken]
-            self._chunk = chunk = attrs.evolve(chunk, remaining=chunk.remaining - taken)
-        if chunk.remaining:
-            return None
-        self.state = self._state_before_chunk
-        if chunk.refusal is not None:
-            return self._turn("bdat", chunk.line, chunk.refusal)
-        if self._overflow:
-            return self._turn("final" if chunk.last else "bdat", chunk.line, self._too_large())
-        if chunk.last:
-            return self._message_turn(chunk.line, bytes(self._content))
-        return self._turn("bdat", chunk.line, Reply(250, "2.0.0", f"{len(self._content)} octets received"))
-
-    # Commands.
+    def _line_fault(self, fault: LineFault) -> Turn:
+        if self.state is State.AUTH:
+            return self._turn("auth", fault.line, Reply(501, "5.5.2", fault.problem))
+        return self._turn("unknown", fault.line, Reply(500, "5.5.2", fault.problem))
 
     def _read_line(self, line: bytes) -> Turn | None:
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
-            return self._unknown(line, Reply(500, "5.5.2", "the command line is not UTF-8"))
+            return self._line_fault(LineFault(line=line, problem="the line is not UTF-8"))
         if self.state is State.AUTH:
             return self._auth_step(line, text)
         verb, _, argument = text.partition(" ")
-        command = _COMMANDS.get(verb.upper())
-        if command is None:
-            return self._unknown(line, Reply(500, "5.5.2", "command not recognised"))
-        if self.state not in command.states and not command.consumes_octets:
-            return self._turn(command.stage, line, _WRONG_STATE.get((command.stage, self.state), command.out_of_order))
-        return command.handler(self, line, argument)
+        verb = verb.upper()
+        rule = COMMAND_RULES.get(verb)
+        if rule is None:
+            return self._turn("unknown", line, Reply(500, "5.5.2", "command not recognised"))
+        refusal = rule.refusal(self.state)
+        if refusal is not None:
+            index = self._transaction.recipients_tried if verb == "RCPT" else 0
+            return self._turn(verb.lower(), line, refusal, index=index)
+        return self._HANDLERS[verb](self, line, argument)
+
+    # Commands.
 
     def _ehlo(self, line: bytes, argument: str) -> Turn:
         if not argument.strip() or not argument.isascii():
-            return self._turn("ehlo", line, Reply(501, _SYNTAX, "EHLO needs the name of the client"))
-        return self._turn("ehlo", line, Reply(250, "", "\n".join([self.settings.hostname, *self.keywords()])))
-
-    def keywords(self) -> list[str]:
-        """Return the EHLO keywords offered at this moment, in a stable order."""
-        settings = self.settings
-        offered = sorted(settings.extensions)
-        if "SIZE" in offered:
-            offered[offered.index("SIZE")] = f"SIZE {settings.max_message_bytes}"
-        if settings.starttls and not self.tls:
-            offered.append("STARTTLS")
-        if settings.auth_mechanisms and self._auth_allowed():
-            offered.append("AUTH " + " ".join(settings.auth_mechanisms))
-        return offered
+            return self._turn("ehlo", line, Reply(501, "5.5.4", "EHLO needs the name of the client"))
+        keywords = self.settings.keywords(tls=self.tls)
+        return self._turn("ehlo", line, Reply(250, "", "\n".join([self.settings.hostname, *keywords])))
 
     def _helo(self, line: bytes, argument: str) -> Turn:
         if not argument.strip() or not argument.isascii():
-            return self._turn("helo", line, Reply(501, _SYNTAX, "HELO needs the name of the client"))
+            return self._turn("helo", line, Reply(501, "5.5.4", "HELO needs the name of the client"))
         return self._turn("helo", line, Reply(250, "", self.settings.hostname))
 
     def _starttls(self, line: bytes, argument: str) -> Turn:
         if argument:
-            return self._turn("starttls", line, Reply(501, _SYNTAX, "STARTTLS takes no argument"))
-        if not self.settings.starttls:
-            return self._turn("starttls", line, Reply(502, "5.5.1", "STARTTLS is not offered here"))
-        if self.tls:
-            return self._turn("starttls", line, Reply(503, "5.5.1", "TLS is already active"))
-        if self._buffer:
+            reply = Reply(501, "5.5.4", "STARTTLS takes no argument")
+        elif not self.settings.starttls:
+            reply = Reply(502, "5.5.1", "STARTTLS is not offered here")
+        elif self.tls:
+            reply = Reply(503, "5.5.1", "TLS is already active")
+        elif len(self._inbound):
             # Bytes sent ahead of the handshake would be read as if they had come inside TLS (CVE-2011-0411).
-            return self._turn("starttls", line, Reply(421, "4.7.0", "bytes follow STARTTLS before the handshake"))
-        return self._turn("starttls", line, Reply(220, "2.0.0", "ready to start TLS"))
+            reply = Reply(421, "4.7.0", "bytes follow STARTTLS before the handshake")
+        else:
+            reply = Reply(220, "2.0.0", "ready to start TLS")
+        return self._turn("starttls", line, reply)
 
     def _auth(self, line: bytes, argument: str) -> Turn:
         mechanism, _, initial = argument.partition(" ")
         mechanism = mechanism.upper()
-        self._auth_index = 0
         refusal = None
         if not self._extended or not self.settings.auth_mechanisms:
             refusal = Reply(502, "5.5.1", "AUTH is not offered here")
         elif self.auth_user is not None:
             refusal = Reply(503, "5.5.1", "already authenticated")
-        elif not self._auth_allowed():
+        elif not self.tls and not self.settings.allow_plaintext_auth:
             refusal = Reply(538, "5.7.11", "encryption is required first: use STARTTLS")
         elif mechanism not in self.settings.auth_mechanisms:
             refusal = Reply(504, "5.5.4", "this mechanism is not offered")
         if refusal is not None:
             return self._turn("auth", line, refusal)
-        self._mechanism = mechanism
-        try:
-            first = decode_response(initial) if initial else None
-            self._exchange = MECHANISMS[mechanism](first)
-            return self._challenge(line, next(self._exchange))
-        except StopIteration as done:
-            return self._check_credentials(line, done.value)
-        except SaslFault as fault:
-            return self._turn("auth", line, Reply(501, "5.5.2", str(fault)))
+        self._authentication = Authentication(mechanism, self._judge)
+        return self._auth_turn(line, self._authentication.begin(initial), index=0)
 
     def _auth_step(self, line: bytes, text: str) -> Turn:
-        self._auth_index += 1
-        if text == "*":
-            return self._turn("auth", line, Reply(501, "5.7.0", "authentication cancelled by the client"))
-        if self._refused_credentials is not None:
-            return self._turn("auth", line, self._refused_credentials, index=self._auth_index)
-        if self._exchange is None:
+        if self._authentication is None:
             # Only a script that said 334 on its own account leads here.
-            return self._turn("auth", line, Reply(535, "5.7.8", "authentication failed"), index=self._auth_index)
-        try:
-            return self._challenge(line, self._exchange.send(decode_response(text)))
-        except StopIteration as done:
-            return self._check_credentials(line, done.value)
-        except SaslFault as fault:
-            return self._turn("auth", line, Reply(501, "5.5.2", str(fault)), index=self._auth_index)
+            return self._turn("auth", line, Reply(535, "5.7.8", "authentication failed"), index=1)
+        step = self._authentication.step(text)
+        return self._auth_turn(line, step, index=self._authentication.index)
 
-    def _challenge(self, line: bytes, challenge: bytes) -> Turn:
-        return self._turn("auth", line, Reply(334, "", encode_challenge(challenge)), index=self._auth_index)
+    def _auth_turn(self, line: bytes, step: AuthStep, *, index: int) -> Turn:
+        return self._turn("auth", line, step.reply, index=index, credentials=step.credentials)
 
-    def _check_credentials(self, line: bytes, credentials: Credentials) -> Turn:
-        reply = Reply(235, "2.7.0", "authenticated")
-        if not self._is_listed(credentials):
-            reply = Reply(535, "5.7.8", "username or password not accepted")
-        else:
-            reply = self._decide(self._policy.on_auth, credentials.username, credentials.password) or reply
-        challenge = REFUSAL_CHALLENGES.get(self._mechanism)
-        if reply.code >= 400 and challenge is not None:
-            self._refused_credentials = reply
-            reply = Reply(334, "", encode_challenge(challenge))
-        return self._turn("auth", line, reply, index=self._auth_index, credentials=credentials)
-
-    def _is_listed(self, credentials: Credentials) -> bool:
-        if self._credentials is None:
-            return True
-        expected = self._credentials.get(credentials.username)
-        return expected is not None and hmac.compare_digest(expected.encode(), credentials.password.encode())
-
-    def _auth_allowed(self) -> bool:
-        return self.tls or self.settings.allow_plaintext_auth
+    def _judge(self, credentials: Credentials) -> Reply:
+        if self._credentials is not None:
+            expected = self._credentials.get(credentials.username)
+            if expected is None or not hmac.compare_digest(expected.encode(), credentials.password.encode()):
+                return Reply(535, "5.7.8", "username or password not accepted")
+        refusal = self._ask_policy(self._policy.on_auth, credentials.username, credentials.password)
+        return refusal or Reply(235, "2.7.0", "authenticated")
 
     def _mail(self, line: bytes, argument: str) -> Turn:
         if self.settings.require_tls and not self.tls:
@@ -417,211 +238,176 @@ class Session:
             path = parse_path(argument, "FROM:")
         except SyntaxFault as fault:
             return self._turn("mail", line, Reply(501, "5.1.7", str(fault)))
-        refusal = self._check_mail_parameters(path)
-        reply = refusal or self._decide(self._policy.on_mail, path.address, self.auth_user)
+        refusal = self._check_mail(path)
+        reply = refusal or self._ask_policy(self._policy.on_mail, path.address, self.auth_user)
         return self._turn("mail", line, reply or Reply(250, "2.1.0", "sender ok"), path=path)
 
-    def _check_mail_parameters(self, path: PathArgument) -> Reply | None:
+    def _check_mail(self, path: PathArgument) -> Reply | None:
         if path.address and "@" not in path.address:
             return Reply(501, "5.1.7", "the sender is not local-part@domain")
         for keyword, value in path.parameters.items():
-            check = _MAIL_PARAMETERS.get(keyword)
-            if not self._extended or check is None or not check.offered(self.settings):
-                return Reply(555, _SYNTAX, f"parameter {keyword} is not offered here")
-            if not check.value.fullmatch("" if value is None else value):
-                return Reply(501, _SYNTAX, f"the value of parameter {keyword} is not valid")
+            parameter = MAIL_PARAMETERS.get(keyword)
+            if not self._extended or parameter is None or not parameter.offered(self.settings):
+                return Reply(555, "5.5.4", f"parameter {keyword} is not offered here")
+            if not parameter.value.fullmatch(value or ""):
+                return Reply(501, "5.5.4", f"the value of parameter {keyword} is not valid")
         size_bytes = path.parameters.get("SIZE")
         if size_bytes is not None and int(size_bytes) > self.settings.max_message_bytes:
-            return self._too_large()
+            return too_large(self.settings)
         if not path.address.isascii() and "SMTPUTF8" not in path.parameters:
             return Reply(553, "5.6.7", "a non-ASCII address needs the SMTPUTF8 parameter")
         return None
 
     def _rcpt(self, line: bytes, argument: str) -> Turn:
-        index = self._recipients_tried
+        index = self._transaction.recipients_tried
         try:
             path = parse_path(argument, "TO:")
         except SyntaxFault as fault:
             return self._turn("rcpt", line, Reply(501, "5.1.3", str(fault)), index=index)
-        if not path.address:
-            return self._turn("rcpt", line, Reply(501, "5.1.3", "a recipient is not empty"), index=index)
-        reply: Reply | None = None
-        if path.parameters:
-            reply = Reply(555, _SYNTAX, f"parameter {next(iter(path.parameters))} is not offered here")
-        elif not path.address.isascii() and not self._smtputf8:
-            reply = Reply(553, "5.6.7", "a non-ASCII address needs SMTPUTF8 in MAIL")
-        elif len(self._recipients) >= self.settings.max_recipients:
-            reply = Reply(452, "4.5.3", "too many recipients, send the rest in another transaction")
-        else:
-            reply = self._decide(self._policy.on_rcpt, path.address, self._envelope_from)
+        refusal = self._check_rcpt(path)
+        reply = refusal or self._ask_policy(self._policy.on_rcpt, path.address, self._transaction.envelope_from)
         return self._turn("rcpt", line, reply or Reply(250, "2.1.5", "recipient ok"), index=index, path=path)
+
+    def _check_rcpt(self, path: PathArgument) -> Reply | None:
+        if not path.address:
+            return Reply(501, "5.1.3", "a recipient is not empty")
+        if path.parameters:
+            return Reply(555, "5.5.4", f"parameter {next(iter(path.parameters))} is not offered here")
+        if not path.address.isascii() and not self._transaction.smtputf8:
+            return Reply(553, "5.6.7", "a non-ASCII address needs SMTPUTF8 in MAIL")
+        if len(self._transaction.recipients) >= self.settings.max_recipients:
+            return Reply(452, "4.5.3", "too many recipients, send the rest in another transaction")
+        return None
 
     def _data(self, line: bytes, argument: str) -> Turn:
         if argument:
-            return self._turn("data", line, Reply(501, _SYNTAX, "DATA takes no argument"))
+            return self._turn("data", line, Reply(501, "5.5.4", "DATA takes no argument"))
         return self._turn("data", line, Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
 
     def _bdat(self, line: bytes, argument: str) -> Turn | None:
-        if "CHUNKING" not in self.settings.extensions or not self._extended:
+        if not self._extended or "CHUNKING" not in self.settings.extensions:
             return self._turn("bdat", line, Reply(502, "5.5.1", "CHUNKING is not offered here"))
-        match = _BDAT_ARGUMENT.fullmatch(argument)
+        match = BDAT_ARGUMENT.fullmatch(argument)
         if match is None:
-            return self._turn("bdat", line, Reply(501, _SYNTAX, "expected BDAT size [LAST]"))
-        # A chunk that is refused is still consumed: its octets are on their way (RFC 3030 section 2).
-        refusal = None
-        if self.state is State.ENVELOPE:
-            refusal = Reply(554, "5.5.1", "no valid recipients")
-        elif self.state not in (State.RECIPIENTS, State.CHUNKS):
-            refusal = Reply(503, "5.5.1", "BDAT needs MAIL and RCPT first")
-        self._state_before_chunk = self.state
-        self._chunk = _Chunk(line=line, remaining=int(match[1]), last=match[2] is not None, refusal=refusal)
+            return self._turn("bdat", line, Reply(501, "5.5.4", "expected BDAT size [LAST]"))
+        if self.state is not State.CHUNKS:
+            self._inbound.begin_content()
+        self._chunk = Chunk(
+            line=line,
+            remaining=int(match[1]),
+            last=match[2] is not None,
+            # A chunk that is refused is still consumed: its octets are on their way (RFC 3030 section 2).
+            refusal=CHUNK_RULE.refusal(self.state),
+        )
         self.state = State.CHUNK
-        return self._take_chunk() if not self._chunk.remaining else None
+        return self._continue_chunk()
+
+    def _continue_chunk(self) -> Turn | None:
+        chunk, transaction = self._chunk, self._transaction
+        if chunk is None:
+            raise AssertionError("the state CHUNK is entered with a chunk")
+        octets = self._inbound.take_octets(chunk.remaining)
+        if chunk.refusal is None:
+            transaction.add_octets(octets, self.settings.max_message_bytes)
+        self._chunk = chunk = attrs.evolve(chunk, remaining=chunk.remaining - len(octets))
+        if chunk.remaining:
+            return None
+        if chunk.last and chunk.refusal is None:
+            return self._message_turn(chunk.line, transaction.content())
+        refusal = chunk.refusal or (too_large(self.settings) if transaction.truncated else None)
+        return self._turn("bdat", chunk.line, refusal or Reply(250, "2.0.0", "chunk received"))
+
+    def _message_turn(self, line: bytes, content: Content) -> Turn:
+        message = self._transaction.received(content, auth_user=self.auth_user, tls=self.tls, received_at=self._now())
+        refusal = self._transaction.check(content, self.settings)
+        reply = refusal or self._ask_policy(self._policy.on_message, message)
+        return self._turn("final", line, reply or Reply(250, "2.0.0", "message accepted"), message=message)
 
     def _rset(self, line: bytes, argument: str) -> Turn:
         if argument:
-            return self._turn("rset", line, Reply(501, _SYNTAX, "RSET takes no argument"))
-        return self._turn("rset", line, _OK)
+            return self._turn("rset", line, Reply(501, "5.5.4", "RSET takes no argument"))
+        return self._turn("rset", line, Reply(250, "2.0.0", "ok"))
 
     def _noop(self, line: bytes, argument: str) -> Turn:
-        return self._turn("noop", line, _OK)
+        return self._turn("noop", line, Reply(250, "2.0.0", "ok"))
 
     def _vrfy(self, line: bytes, argument: str) -> Turn:
         if not argument:
-            return self._turn("vrfy", line, Reply(501, _SYNTAX, "VRFY needs an address"))
+            return self._turn("vrfy", line, Reply(501, "5.5.4", "VRFY needs an address"))
         return self._turn("vrfy", line, Reply(252, "2.5.0", "cannot verify, but will take a message"))
 
     def _help(self, line: bytes, argument: str) -> Turn:
-        return self._turn("help", line, Reply(214, "2.0.0", "this server is described in RFC 5321"))
+        return self._turn("help", line, Reply(214, "2.0.0", "this server speaks RFC 5321"))
 
     def _quit(self, line: bytes, argument: str) -> Turn:
         return self._turn("quit", line, Reply(221, "2.0.0", f"{self.settings.hostname} closing connection"))
 
-    # Messages.
+    # Effects of a reply.
 
-    def _message_turn(self, line: bytes, content: bytes) -> Turn:
-        message = Received(
-            envelope_from=self._envelope_from,
-            recipients=tuple(self._recipients),
-            data=content,
-            smtputf8=self._smtputf8,
-            body=self._body,
-            auth_user=self.auth_user,
-            tls=self.tls,
-            received_at=self._now(),
-        )
-        reply = self._check_content(content) or self._decide(self._policy.on_message, message)
-        return self._turn("final", line, reply or Reply(250, "2.0.0", "message accepted"), message=message)
-
-    def _check_content(self, content: bytes) -> Reply | None:
-        if self._overflow or len(content) > self.settings.max_message_bytes:
-            return self._too_large()
-        if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
-            # RFC 5321 section 2.3.8; a lone CR or LF is how one message is smuggled inside another.
-            return Reply(554, "5.6.0", "CR or LF on its own in the message, lines end with CR LF")
-        if len(content) > self.settings.max_body_line_bytes and self._longest_line_bytes(content) > (
-            self.settings.max_body_line_bytes
-        ):
-            return Reply(554, "5.6.0", f"a line is longer than {self.settings.max_body_line_bytes} octets")
-        if self._body != "8BITMIME" and not self._smtputf8 and not content.isascii():
-            return Reply(554, "5.6.1", "8-bit content needs BODY=8BITMIME in MAIL")
-        return None
-
-    @staticmethod
-    def _longest_line_bytes(content: bytes) -> int:
-        return max(map(len, content.split(b"\r\n")))
-
-    def _too_large(self) -> Reply:
-        return Reply(552, "5.3.4", f"the message is larger than {self.settings.max_message_bytes} bytes")
-
-    # Effects, applied when a reply is given.
-
-    def _effect_banner(self, turn: Turn, code: int) -> None:
+    def _greeted(self, turn: Turn, code: int) -> None:
         self.state = State.FRESH if code == 220 else State.REFUSED
 
-    def _effect_hello(self, turn: Turn, code: int) -> None:
+    def _introduced(self, turn: Turn, code: int) -> None:
         if code // 100 == 2:
-            self._clear_transaction()
+            self._transaction = Transaction()
             self._extended = turn.stage == "ehlo"
             self.state = State.IDLE
 
-    def _effect_starttls(self, turn: Turn, code: int) -> None:
+    def _tls_agreed(self, turn: Turn, code: int) -> None:
         if code == 220:
-            self._buffer.clear()
+            self._inbound.clear()
             self.state = State.TLS
-        elif code == 421:
-            self.state = State.CLOSED
 
-    def _effect_auth(self, turn: Turn, code: int) -> None:
+    def _auth_answered(self, turn: Turn, code: int) -> None:
         if code == 334:
             self.state = State.AUTH
             return
         if code == 235:
             self.auth_user = turn.credentials.username if turn.credentials else ""
-        self._exchange = None
-        self._refused_credentials = None
+        self._authentication = None
         if self.state is State.AUTH:
             self.state = State.IDLE
 
-    def _effect_mail(self, turn: Turn, code: int) -> None:
+    def _sender_answered(self, turn: Turn, code: int) -> None:
         if code // 100 == 2:
-            path = turn.path
-            self._envelope_from = path.address if path else ""
-            self._body = (path.parameters.get("BODY") or "7BIT").upper() if path else "7BIT"
-            self._smtputf8 = path is not None and "SMTPUTF8" in path.parameters
+            self._transaction = Transaction()
+            if turn.path is not None:
+                self._transaction.begin(turn.path)
             self.state = State.ENVELOPE
 
-    def _effect_rcpt(self, turn: Turn, code: int) -> None:
-        self._recipients_tried += 1
+    def _recipient_answered(self, turn: Turn, code: int) -> None:
+        self._transaction.recipients_tried += 1
         if code // 100 == 2:
             if turn.path is not None:
-                self._recipients.append(turn.path.address)
+                self._transaction.recipients.append(turn.path.address)
             self.state = State.RECIPIENTS
 
-    def _effect_data(self, turn: Turn, code: int) -> None:
+    def _data_answered(self, turn: Turn, code: int) -> None:
         if code == 354:
-            # The line end of DATA itself is the one before a first line that is a lone dot.
-            self._buffer[:0] = b"\r\n"
-            self._scanned = 0
+            self._inbound.begin_text()
             self.state = State.DATA
 
-    def _effect_chunk(self, turn: Turn, code: int) -> None:
+    def _chunk_answered(self, turn: Turn, code: int) -> None:
+        if self.state is not State.CHUNK:
+            return
         if code // 100 == 2:
             self.state = State.CHUNKS
-        elif self._chunk is not None:
-            # RFC 3030 section 2: after a failed chunk the transaction is over.
-            self._end_transaction()
+        else:
+            # RFC 3030 section 2: a failed chunk ends the transaction.
+            self._end_transaction(turn, code)
 
-    def _effect_end(self, turn: Turn, code: int) -> None:
-        self._end_transaction()
+    def _end_transaction(self, turn: Turn, code: int) -> None:
+        self._transaction = Transaction()
+        self._chunk = None
+        self.state = State.IDLE
 
-    def _effect_rset(self, turn: Turn, code: int) -> None:
-        if code // 100 == 2:
-            self._end_transaction()
+    def _reset(self, turn: Turn, code: int) -> None:
+        if code // 100 == 2 and self.state is not State.FRESH:
+            self._end_transaction(turn, code)
 
-    def _effect_quit(self, turn: Turn, code: int) -> None:
+    def _closing(self, turn: Turn, code: int) -> None:
         if code == 221:
             self.state = State.CLOSED
-
-    def _end_transaction(self) -> None:
-        self._clear_transaction()
-        if self.state is not State.FRESH:
-            self.state = State.IDLE
-
-    def _clear_transaction(self) -> None:
-        self._envelope_from = ""
-        self._recipients: list[str] = []
-        self._recipients_tried = 0
-        self._body = "7BIT"
-        self._smtputf8 = False
-        self._chunk = None
-        self._state_before_chunk = State.IDLE
-        self._content = bytearray()
-        self._body_bytes = 0
-        self._overflow = False
-        self._scanned = 0
-
-    # Small helpers.
 
     def _turn(
         self,
@@ -639,121 +425,50 @@ class Session:
             reply=reply,
             line=line,
             index=index,
-            pipelined=bool(self._buffer),
+            pipelined=len(self._inbound) > 0,
             path=path,
             credentials=credentials,
             message=message,
         )
 
-    def _unknown(self, line: bytes, reply: Reply) -> Turn:
-        if self.state is State.AUTH:
-            return self._turn("auth", line, attrs.evolve(reply, code=501))
-        return self._turn("unknown", line, reply)
-
-    def _decide(self, question: Callable[..., Reply | None], *arguments: object) -> Reply | None:
+    def _ask_policy(self, question: Callable[[*_Arguments], Reply | None], *arguments: *_Arguments) -> Reply | None:
         try:
             return question(*arguments)
-        except Exception:
-            # A host's policy must not take the server down with it; the client is told to come back.
-            _log.exception("the policy failed in %s", getattr(question, "__name__", "a hook"))
+        except Exception:  # noqa: BLE001 - a host's policy must not take the server down with it
+            _log.exception("the policy failed; the client is told to come back")
             return Reply(451, "4.3.0", "local error in processing")
 
+    _HANDLERS: ClassVar[Mapping[str, Callable[[Session, bytes, str], Turn | None]]] = MappingProxyType(
+        {
+            "EHLO": _ehlo,
+            "HELO": _helo,
+            "STARTTLS": _starttls,
+            "AUTH": _auth,
+            "MAIL": _mail,
+            "RCPT": _rcpt,
+            "DATA": _data,
+            "BDAT": _bdat,
+            "RSET": _rset,
+            "NOOP": _noop,
+            "VRFY": _vrfy,
+            "HELP": _help,
+            "QUIT": _quit,
+        }
+    )
 
-_BDAT_ARGUMENT: Final = re.compile(r"([0-9]{1,18})( LAST)?", re.IGNORECASE)
-
-
-@attrs.frozen(kw_only=True)
-class _Command:
-    stage: str
-    handler: Callable[[Session, bytes, str], Turn | None]
-    states: frozenset[State]
-    out_of_order: Reply = Reply(503, "5.5.1", "EHLO or HELO first")
-    consumes_octets: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class _MailParameter:
-    value: re.Pattern[str]
-    offered: Callable[[SessionSettings], bool]
-
-
-_COMMANDS: Mapping[str, _Command] = MappingProxyType(
-    {
-        "EHLO": _Command(stage="ehlo", handler=Session._ehlo, states=_GREETED),
-        "HELO": _Command(stage="helo", handler=Session._helo, states=_GREETED),
-        "STARTTLS": _Command(
-            stage="starttls",
-            handler=Session._starttls,
-            states=frozenset({State.IDLE}),
-            out_of_order=Reply(503, "5.5.1", "STARTTLS comes after EHLO and outside a mail transaction"),
-        ),
-        "AUTH": _Command(
-            stage="auth",
-            handler=Session._auth,
-            states=frozenset({State.IDLE}),
-            out_of_order=Reply(503, "5.5.1", "AUTH comes after EHLO and outside a mail transaction"),
-        ),
-        "MAIL": _Command(
-            stage="mail",
-            handler=Session._mail,
-            states=frozenset({State.IDLE}),
-            out_of_order=Reply(503, "5.5.1", "MAIL comes after EHLO and outside a mail transaction"),
-        ),
-        "RCPT": _Command(
-            stage="rcpt",
-            handler=Session._rcpt,
-            states=frozenset({State.ENVELOPE, State.RECIPIENTS}),
-            out_of_order=Reply(503, "5.5.1", "MAIL first"),
-        ),
-        "DATA": _Command(
-            stage="data",
-            handler=Session._data,
-            states=frozenset({State.RECIPIENTS}),
-            out_of_order=Reply(503, "5.5.1", "DATA needs MAIL and RCPT first, and no BDAT"),
-        ),
-        "BDAT": _Command(stage="bdat", handler=Session._bdat, states=_INTRODUCED, consumes_octets=True),
-        "RSET": _Command(stage="rset", handler=Session._rset, states=_GREETED),
-        "NOOP": _Command(stage="noop", handler=Session._noop, states=_GREETED),
-        "VRFY": _Command(stage="vrfy", handler=Session._vrfy, states=_GREETED),
-        "HELP": _Command(stage="help", handler=Session._help, states=_GREETED),
-        "QUIT": _Command(stage="quit", handler=Session._quit, states=_GREETED | {State.REFUSED}),
-    }
-)
-
-_WRONG_STATE: Mapping[tuple[str, State], Reply] = MappingProxyType(
-    {
-        ("data", State.ENVELOPE): Reply(554, "5.5.1", "no valid recipients"),
-        ("starttls", State.FRESH): Reply(503, "5.5.1", "EHLO first"),
-        ("auth", State.FRESH): Reply(503, "5.5.1", "EHLO first"),
-        ("mail", State.FRESH): Reply(503, "5.5.1", "EHLO or HELO first"),
-    }
-)
-
-_MAIL_PARAMETERS: Mapping[str, _MailParameter] = MappingProxyType(
-    {
-        "SIZE": _MailParameter(value=re.compile("[0-9]{1,20}"), offered=lambda s: "SIZE" in s.extensions),
-        "BODY": _MailParameter(
-            value=re.compile("7BIT|8BITMIME", re.IGNORECASE), offered=lambda s: "8BITMIME" in s.extensions
-        ),
-        "SMTPUTF8": _MailParameter(value=re.compile(""), offered=lambda s: "SMTPUTF8" in s.extensions),
-        # RFC 4954 section 5: a server that offers AUTH takes the parameter; this one trusts no such claim.
-        "AUTH": _MailParameter(value=re.compile(".+"), offered=lambda s: bool(s.auth_mechanisms)),
-    }
-)
-
-_EFFECTS: Mapping[str, Callable[[Session, Turn, int], None]] = MappingProxyType(
-    {
-        "banner": Session._effect_banner,
-        "ehlo": Session._effect_hello,
-        "helo": Session._effect_hello,
-        "starttls": Session._effect_starttls,
-        "auth": Session._effect_auth,
-        "mail": Session._effect_mail,
-        "rcpt": Session._effect_rcpt,
-        "data": Session._effect_data,
-        "bdat": Session._effect_chunk,
-        "final": Session._effect_end,
-        "rset": Session._effect_rset,
-        "quit": Session._effect_quit,
-    }
-)
+    _EFFECTS: ClassVar[Mapping[str, Callable[[Session, Turn, int], None]]] = MappingProxyType(
+        {
+            "banner": _greeted,
+            "ehlo": _introduced,
+            "helo": _introduced,
+            "starttls": _tls_agreed,
+            "auth": _auth_answered,
+            "mail": _sender_answered,
+            "rcpt": _recipient_answered,
+            "data": _data_answered,
+            "bdat": _chunk_answered,
+            "final": _end_transaction,
+            "rset": _reset,
+            "quit": _closing,
+        }
+    )
