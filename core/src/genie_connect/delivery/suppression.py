@@ -1,0 +1,217 @@
+"""The gate every recipient passes, and the lists it asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from genie_connect.clock import Clock, SystemClock
+from genie_connect.errors import ConfigurationError, ValidationError
+from genie_connect.model.address import Address, AddressLike
+from genie_connect.model.batch import GATE, Cleared
+from genie_connect.model.codec import structure, unstructure
+from genie_connect.model.message import Purpose
+from genie_connect.model.outcome import Outcome, State
+from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
+
+
+class SuppressionStore(Protocol):
+    """Where suppressions are kept. One address may have one suppression for each scope."""
+
+    async def find(self, keys: Iterable[str]) -> Mapping[str, tuple[Suppression, ...]]:
+        """The suppressions of those keys that have any."""
+        ...
+
+    async def put(self, suppressions: Iterable[Suppression]) -> None:
+        """Keep them; each replaces what the same address had in the same scope."""
+        ...
+
+    async def discard(self, key: str, scope: SuppressionScope | None) -> int:
+        """Forget those of an address, of one scope or of all, and say how many there were."""
+        ...
+
+    def all(self) -> AsyncIterator[Suppression]:
+        """Every suppression, in the order of being added."""
+        ...
+
+
+class MemorySuppressions:
+    """Suppressions in memory, gone with the process."""
+
+    def __init__(self, suppressions: Iterable[Suppression] = ()) -> None:
+        self._by_key: dict[str, dict[SuppressionScope, Suppression]] = {}
+        self._put(suppressions)
+
+    async def find(self, keys: Iterable[str]) -> Mapping[str, tuple[Suppression, ...]]:
+        """The suppressions of those keys that have any."""
+        return {key: tuple(self._by_key[key].values()) for key in keys if key in self._by_key}
+
+    async def put(self, suppressions: Iterable[Suppression]) -> None:
+        """Keep them; each replaces what the same address had in the same scope."""
+        self._put(suppressions)
+
+    async def discard(self, key: str, scope: SuppressionScope | None) -> int:
+        """Forget those of an address, and say how many there were."""
+        scopes = self._by_key.get(key, {})
+        gone = [found for found in scopes if scope is None or found is scope]
+        for found in gone:
+            del scopes[found]
+        if not scopes:
+            self._by_key.pop(key, None)
+        return len(gone)
+
+    async def all(self) -> AsyncIterator[Suppression]:
+        """Every suppression, in the order of being added."""
+        for suppression in [each for scopes in self._by_key.values() for each in scopes.values()]:
+            yield suppression
+
+    def _put(self, suppressions: Iterable[Suppression]) -> None:
+        for suppression in suppressions:
+            self._by_key.setdefault(suppression.key, {})[suppression.scope] = suppression
+
+
+class FileSuppressions(MemorySuppressions):
+    """Suppressions in memory and in a JSON Lines file, rewritten as a whole at each change.
+
+    For one process and lists of thousands, as on a developer's machine. Raises ``ConfigurationError`` where the file
+    holds something else; it is then left as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        super().__init__(self._read())
+
+    async def put(self, suppressions: Iterable[Suppression]) -> None:
+        """Keep them, in the file too."""
+        await super().put(suppressions)
+        await self._write()
+
+    async def discard(self, key: str, scope: SuppressionScope | None) -> int:
+        """Forget those of an address, in the file too."""
+        gone = await super().discard(key, scope)
+        if gone:
+            await self._write()
+        return gone
+
+    def _read(self) -> Iterable[Suppression]:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(f"the suppressions file {self._path} cannot be read: {error}") from None
+        found = []
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(structure(Suppression, json.loads(line)))
+            except (ValueError, ValidationError) as error:
+                hint = "repair the line or move the file away; it has not been changed"
+                raise ConfigurationError(f"{self._path}, line {number}: {error}", hint=hint) from None
+        return found
+
+    async def _write(self) -> None:
+        lines = [json.dumps(unstructure(suppression)) + "\n" async for suppression in self.all()]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+
+@attrs.frozen(kw_only=True)
+class Clearance:
+    """What the gate says of a set of recipients."""
+
+    cleared: tuple[Cleared, ...]
+    suppressed: tuple[Outcome, ...]
+
+
+class SuppressionGate:
+    """The only maker of ``Cleared`` recipients, and the list as the host sees it (``host.suppressions``)."""
+
+    def __init__(self, store: SuppressionStore | None = None, *, clock: Clock | None = None) -> None:
+        self._store = store if store is not None else MemorySuppressions()
+        self._clock = clock or SystemClock()
+
+    async def clear(self, addresses: Iterable[Address], purpose: Purpose) -> Clearance:
+        """Let through who may be written to for this purpose; each mailbox once."""
+        unique = {address.key: address for address in addresses}
+        found = await self._store.find(unique)
+        now = self._clock.now()
+        cleared: list[Cleared] = []
+        suppressed: list[Outcome] = []
+        for key, address in unique.items():
+            stopping = next((each for each in found.get(key, ()) if each.stops(purpose, now)), None)
+            if stopping is None:
+                cleared.append(Cleared(address, GATE))
+            else:
+                suppressed.append(_suppressed(address, stopping))
+        return Clearance(cleared=tuple(cleared), suppressed=tuple(suppressed))
+
+    async def check(self, address: AddressLike, purpose: Purpose = Purpose.TRANSACTIONAL) -> Suppression | None:
+        """What stops this address, or ``None``."""
+        key = Address.parse(address).key
+        now = self._clock.now()
+        found = (await self._store.find([key])).get(key, ())
+        return next((each for each in found if each.stops(purpose, now)), None)
+
+    async def add(
+        self,
+        address: AddressLike,
+        *,
+        reason: SuppressionReason | str = SuppressionReason.MANUAL,
+        scope: SuppressionScope | str | None = None,
+        source: str = "",
+        expires_s: float | None = None,
+    ) -> Suppression:
+        """Suppress an address, for ``expires_s`` seconds or for good.
+
+        Without a scope an unsubscribe stops marketing, anything else everything.
+        """
+        reason = SuppressionReason(reason)
+        if scope is None:
+            scope = SuppressionScope.MARKETING if reason is SuppressionReason.UNSUBSCRIBE else SuppressionScope.ALL
+        now = self._clock.now()
+        suppression = Suppression(
+            address=Address.parse(Address.parse(address).email),
+            scope=SuppressionScope(scope),
+            reason=reason,
+            source=source,
+            added=now,
+            expires=None if expires_s is None else now + timedelta(seconds=expires_s),
+        )
+        await self._store.put([suppression])
+        return suppression
+
+    async def remove(self, address: AddressLike, *, scope: SuppressionScope | str | None = None) -> int:
+        """Write to this address again; the number of suppressions that were lifted."""
+        return await self._store.discard(Address.parse(address).key, None if scope is None else SuppressionScope(scope))
+
+    def all(self) -> AsyncIterator[Suppression]:
+        """Every suppression, in the order of being added."""
+        return self._store.all()
+
+
+def _suppressed(address: Address, suppression: Suppression) -> Outcome:
+    since = suppression.added.date().isoformat()
+    return Outcome(
+        recipient=address.email,
+        state=State.SUPPRESSED,
+        reason=suppression.reason.value,
+        hint=f"Suppressed since {since} ({suppression.reason.value}, scope {suppression.scope.value}).",
+    )
