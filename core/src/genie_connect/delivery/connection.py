@@ -1,0 +1,98 @@
+"""One configured instance of a connector, with its breaker and limiter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from genie_connect.clock import Clock
+from genie_connect.contract import Kind, Runtime
+from genie_connect.delivery.breaker import Breaker
+from genie_connect.delivery.limiter import Limiter
+from genie_connect.model.address import Address
+from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.message import Message, Purpose
+from genie_connect.registry import ConnectorHandle
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionConfig:
+    """What the host's owner decided about a connection.
+
+    Lower ``priority`` goes first among connectors of one kind. No ``purposes`` means all. ``allowed_from`` holds the
+    addresses (``shop@example.com``) and domains (``example.com``) this connection may send from; empty means any.
+    ``rate_per_s`` counts recipients a second, ``max_concurrent`` attempts at a time.
+    """
+
+    name: str
+    connector: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    priority: int = 10
+    active: bool = True
+    default_from: Address | None = None
+    purposes: frozenset[Purpose] = frozenset()
+    allowed_from: tuple[str, ...] = ()
+    rate_per_s: float | None = None
+    max_concurrent: int | None = None
+
+
+class Connection:
+    """A connection that can be planned with and sent through. Its connector opens at the first attempt."""
+
+    def __init__(self, config: ConnectionConfig, handle: ConnectorHandle, settings: Any, clock: Clock) -> None:
+        self.config = config
+        self.handle = handle
+        self.settings = settings
+        self.breaker = Breaker(clock)
+        self.limiter = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
+        self._clock = clock
+        self._declared = handle.capabilities(settings)
+        self._state: Any = None
+        self._opened = False
+        self._opening = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The connection's name in the configuration."""
+        return self.config.name
+
+    @property
+    def kind(self) -> Kind:
+        """How its connector reaches the provider."""
+        return self.handle.info.kind
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        """What it supports: effective once its server has been asked, declared until then."""
+        table = getattr(self._state, "capabilities", None)
+        return table if isinstance(table, CapabilityTable) else self._declared
+
+    def sender(self, message: Message) -> Address | None:
+        """The From this connection would give the message; never another one than the message names."""
+        return message.from_ or self.config.default_from
+
+    def may_send_from(self, sender: Address) -> bool:
+        """Whether this connection may use that From."""
+        allowed = [entry.lower() for entry in self.config.allowed_from]
+        return not allowed or sender.key in allowed or sender.domain in allowed
+
+    async def state(self) -> Any:
+        """The connector's state, opened if it is not yet."""
+        if not self._opened:
+            async with self._opening:
+                if not self._opened:
+                    runtime = Runtime(connection=self.name, default_from=self.config.default_from, clock=self._clock)
+                    self._state = await self.handle.open(self.settings, runtime)
+                    self._opened = True
+        return self._state
+
+    async def close(self) -> None:
+        """Release the connector's state. A later attempt opens it again."""
+        async with self._opening:
+            if self._opened:
+                self._opened = False
+                state, self._state = self._state, None
+                await self.handle.close(state)

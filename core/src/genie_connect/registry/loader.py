@@ -1,0 +1,217 @@
+"""Finding connectors among the installed packages, each loaded alone.
+
+pluggy's own loader ends at the first package that cannot be imported, and passes over a second one with the same name
+in silence. Here every entry point is tried by itself; what fails is kept with package, stage and reason.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+import attrs
+import importlib_metadata
+import pluggy
+
+from genie_connect.contract import API_MAJOR, API_MINOR, ENTRY_POINT_GROUP, ConnectorInfo
+from genie_connect.hookspecs import PROJECT, REQUIRED_HOOKS, ConnectorSpec
+from genie_connect.model.settings import info_of
+
+FIRST_PARTY = {"smtp": "genie-connect-smtp", "sandbox": "genie-connect-contrib"}
+"""Ids that belong to our own packages, which no other may offer."""
+SAFE_MODE = "GENIE_CONNECT_SAFE_MODE"
+"""Environment variable: when set to anything but 0, only our own packages are imported."""
+ALLOW = "GENIE_CONNECT_CONNECTORS"
+"""Environment variable: the ids that may be imported, separated by commas."""
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """A connector that is installed and cannot be used.
+
+    ``stage`` is how far it came: ``allow`` (not wanted), ``name`` (its id is taken), ``import``, ``hooks``, ``info``,
+    ``api`` (made for another version).
+    """
+
+    connector: str
+    distribution: str
+    version: str
+    stage: str
+    reason: str
+    hint: str = ""
+    traceback: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Loaded:
+    """A connector that passed every check."""
+
+    plugin: object
+    info: ConnectorInfo
+    distribution: str
+    version: str
+
+
+class EntryPoint(Protocol):
+    """The part of ``importlib_metadata.EntryPoint`` that loading needs."""
+
+    @property
+    def name(self) -> str:
+        """The connector's id."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """Where its plug-in is."""
+        ...
+
+    @property
+    def dist(self) -> importlib_metadata.Distribution | None:
+        """The package it comes with."""
+        ...
+
+    def load(self) -> object:
+        """Import it."""
+        ...
+
+
+def installed() -> tuple[EntryPoint, ...]:
+    """The entry points of all installed connectors, stale duplicates of one package removed."""
+    found = importlib_metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return tuple({(point.name, point.value, _package(point)[0]): point for point in found}.values())
+
+
+def load_all(
+    points: Iterable[EntryPoint], *, allow: Collection[str] | None = None, safe_mode: bool | None = None
+) -> tuple[list[Loaded], list[Failure]]:
+    """Load each connector that may be loaded. ``allow`` and ``safe_mode`` default to the environment's."""
+    points = tuple(points)
+    allow = _allowed_by_environment() if allow is None else allow
+    safe_mode = os.environ.get(SAFE_MODE, "0") not in ("", "0") if safe_mode is None else safe_mode
+    loaded: list[Loaded] = []
+    failures: list[Failure] = []
+    wanted: list[EntryPoint] = []
+    for point in points:
+        refusal = _refusal(point, allow, safe_mode)
+        if refusal:
+            failures.append(refusal)
+        else:
+            wanted.append(point)
+    for point in wanted:
+        rivals = sorted({_package(other)[0] for other in wanted if other.name == point.name and other is not point})
+        result = _taken(point, rivals) if rivals else _load_one(point)
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            loaded.append(result)
+    return loaded, failures
+
+
+def examine(name: str, plugin: object, *, distribution: str = "", version: str = "") -> Loaded | Failure:
+    """Check a plug-in object against the contract, without registering it anywhere."""
+    failure = _Stage(name, distribution, version)
+    probe = pluggy.PluginManager(PROJECT)
+    probe.add_hookspecs(ConnectorSpec)
+    try:
+        probe.register(plugin, name)
+        probe.check_pending()
+    except pluggy.PluginValidationError as error:
+        return failure.at("hooks", str(error).replace("\n", " "))
+    except Exception as error:  # noqa: BLE001  # whatever a stranger's object does when it is looked at
+        return failure.at("hooks", f"cannot be registered: {error}")
+    missing = [hook for hook in REQUIRED_HOOKS if not getattr(probe.hook, hook).get_hookimpls()]
+    if missing:
+        return failure.at("hooks", f"does not implement {', '.join(missing)}", "mark the functions with @hookimpl")
+    try:
+        info = probe.hook.connector_info()
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        return failure.at("info", f"connector_info raised {type(error).__name__}: {error}", trace=True)
+    wrong = _wrong_info(name, info)
+    if wrong:
+        return failure.at("info", wrong)
+    if info.api > API_MINOR:
+        return failure.at(
+            "api",
+            f"it needs version {API_MAJOR}.{info.api} of the connector contract; this host has {API_MAJOR}.{API_MINOR}",
+            "upgrade genie-connect",
+        )
+    return Loaded(plugin=plugin, info=info, distribution=distribution, version=version)
+
+
+def _load_one(point: EntryPoint) -> Loaded | Failure:
+    distribution, version = _package(point)
+    try:
+        plugin = point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        failure = _Stage(point.name, distribution, version)
+        return failure.at("import", f"{type(error).__name__}: {error}", f"reinstall {distribution}", trace=True)
+    return examine(point.name, plugin, distribution=distribution, version=version)
+
+
+def _wrong_info(name: str, info: object) -> str:
+    if not isinstance(info, ConnectorInfo):
+        return f"connector_info returned {type(info).__name__}, not ConnectorInfo"
+    if info.id != name:
+        return f"calls itself {info.id!r}, and its entry point is {name!r}"
+    if not attrs.has(info.settings_class):
+        return "its settings class is not made with @settings"
+    try:
+        for field in attrs.fields(info.settings_class):
+            info_of(field)
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+def _refusal(point: EntryPoint, allow: Collection[str] | None, safe_mode: bool) -> Failure | None:
+    distribution, version = _package(point)
+    failure = _Stage(point.name, distribution, version)
+    owner = FIRST_PARTY.get(point.name)
+    if owner is not None and distribution != owner:
+        return failure.at("name", f"the id {point.name!r} belongs to {owner}", f"uninstall {distribution}")
+    if safe_mode and distribution not in FIRST_PARTY.values():
+        return failure.at("allow", "safe mode is on", f"unset {SAFE_MODE} to load it")
+    if allow is not None and point.name not in allow:
+        return failure.at("allow", "it is not on the allow-list", f"add {point.name!r} to the allow-list to load it")
+    return None
+
+
+def _taken(point: EntryPoint, rivals: list[str]) -> Failure:
+    distribution, version = _package(point)
+    others = ", ".join(rivals)
+    return _Stage(point.name, distribution, version).at(
+        "name", f"the id {point.name!r} is also offered by {others}", f"uninstall {distribution} or {others}"
+    )
+
+
+def _package(point: EntryPoint) -> tuple[str, str]:
+    if point.dist is None:
+        return "", ""
+    return point.dist.name, point.dist.version
+
+
+def _allowed_by_environment() -> frozenset[str] | None:
+    given = os.environ.get(ALLOW)
+    if given is None:
+        return None
+    return frozenset(name.strip() for name in given.split(",") if name.strip())
+
+
+@attrs.frozen
+class _Stage:
+    connector: str
+    distribution: str
+    version: str
+
+    def at(self, stage: str, reason: str, hint: str = "", *, trace: bool = False) -> Failure:
+        return Failure(
+            connector=self.connector,
+            distribution=self.distribution,
+            version=self.version,
+            stage=stage,
+            reason=reason,
+            hint=hint,
+            traceback=traceback.format_exc() if trace else "",
+        )
