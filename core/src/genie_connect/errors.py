@@ -10,6 +10,7 @@
     ├── ConnectorUnavailable       no usable connector of that id
     ├── ContractViolation          a connector broke the contract
     ├── NoConnection               no connection can carry the message; holds the plan that says why
+    ├── UnsafeMessage              a composed message must not reach a wire: a defect of this package
     └── WebhookRejected            a webhook request is unsigned, stale or malformed
 
 Each pickles, carries machine-readable fields, and holds neither a secret nor a list of recipients in its text.
@@ -34,6 +35,7 @@ __all__ = [
     "Problem",
     "SecretUnavailable",
     "SettingsError",
+    "UnsafeMessage",
     "ValidationError",
     "WebhookRejected",
 ]
@@ -165,6 +167,16 @@ class NoConnection(GenieConnectError):
     def __init__(self, plan: Plan) -> None:
         super().__init__("no connection can carry this message:\n" + plan.explain())
         self.plan = plan
+
+
+class UnsafeMessage(GenieConnectError):
+    """A composed message holds what must not reach a wire; nothing of it was sent. Always a defect, never bad input."""
+
+    code = "unsafe_message"
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the composed message holds {found}", hint="report this as a defect of Genie Connect")
+        self.found = found
 
 
 class WebhookRejected(GenieConnectError):

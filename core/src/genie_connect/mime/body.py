@@ -1,0 +1,67 @@
+"""Text bodies: line ends and the transfer encoding (RFC 2045 section 6)."""
+
+from __future__ import annotations
+
+import binascii
+from enum import StrEnum
+
+import attrs
+
+from genie_connect.mime.gate import has_long_line
+
+BASE64_LINE_BYTES = 57  # 76 characters, the most that RFC 2045 section 6.8 allows
+BASE64_LINE_OCTETS = 76
+_HIGH = bytes(range(128, 256))
+
+
+class Encoding(StrEnum):
+    """Content-Transfer-Encoding."""
+
+    SEVEN_BIT = "7bit"
+    EIGHT_BIT = "8bit"
+    QUOTED_PRINTABLE = "quoted-printable"
+    BASE64 = "base64"
+
+
+@attrs.frozen
+class Body:
+    """A text body as it stands on the wire, without the line end that closes it."""
+
+    encoding: Encoding
+    data: bytes
+
+
+def encoded_text(text: str, *, eight_bit: bool) -> Body:
+    """``text`` with CRLF line ends, in the encoding that leaves it most readable and then smallest."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    data = text.replace("\n", "\r\n").encode()
+    ascii_only = text.isascii()
+    if (ascii_only or eight_bit) and not has_long_line(data):
+        return Body(Encoding.SEVEN_BIT if ascii_only else Encoding.EIGHT_BIT, data)
+    # Each byte beyond ASCII takes three in quoted-printable; base64 makes four of three, and a line end each 76.
+    high = len(data) - len(data.translate(None, _HIGH))
+    if 2 * (high + data.count(b"=")) > len(data) * 3 // 8:
+        return Body(Encoding.BASE64, base64_lines(data)[:-2])
+    return Body(Encoding.QUOTED_PRINTABLE, quoted_printable(data))
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """``data``, whose line ends are CRLF, in quoted-printable (RFC 2045 section 6.7)."""
+    encoded = binascii.b2a_qp(data, istext=True)
+    # Soft line breaks follow the kind of line end found in the data, and are bare LF where there is none.
+    return encoded if b"\n" in data else encoded.replace(b"\n", b"\r\n")
+
+
+def base64_lines(data: bytes) -> bytes:
+    """``data`` in base64, each line closed with CRLF. Where pieces are joined, all but the last take whole lines."""
+    encoded = binascii.b2a_base64(data, newline=False)
+    step = BASE64_LINE_OCTETS
+    return b"\r\n".join([encoded[start : start + step] for start in range(0, len(encoded), step)]) + b"\r\n"
+
+
+def base64_size_bytes(size_bytes: int) -> int:
+    """How long ``base64_lines`` makes that many bytes; an empty file still takes its line end."""
+    lines, rest = divmod(size_bytes, BASE64_LINE_BYTES)
+    size = lines * (BASE64_LINE_OCTETS + 2) + ((rest + 2) // 3 * 4 + 2 if rest else 0)
+    return size or 2

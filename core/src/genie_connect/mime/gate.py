@@ -1,0 +1,64 @@
+"""The last look at bytes that leave.
+
+What the model refuses cannot get here, and what the writer makes cannot be wrong; this is for the day when one of the
+two has a bug. It knows nothing of how the bytes were made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from genie_connect.errors import UnsafeMessage
+
+MAX_LINE_OCTETS = 998  # RFC 5322 section 2.1.1, without CRLF
+_NAMES = re.compile(r"[!-9;-~]+(?:\n[!-9;-~]+)*\Z")  # RFC 5322 section 2.2, for names joined with line feeds
+_HIDDEN = frozenset(["bcc", "resent-bcc"])
+
+
+def check_wire(data: bytes, *, names: Sequence[str] | None = None, eight_bit: bool = False) -> None:
+    """Raise ``UnsafeMessage`` unless ``data`` can be written to a wire.
+
+    There must be no NUL, no CR or LF alone, no line over 998 octets, and, unless ``eight_bit``, only ASCII. With
+    ``names``, ``data`` is a header block that must hold exactly these fields in this order, Bcc not among them.
+    """
+    if b"\x00" in data:
+        raise UnsafeMessage("a NUL")
+    line_ends = data.count(b"\r\n")
+    if data.count(b"\n") != line_ends or data.count(b"\r") != line_ends:
+        raise UnsafeMessage("a CR or LF that stands alone")
+    if has_long_line(data):
+        raise UnsafeMessage(f"a line of more than {MAX_LINE_OCTETS} octets")
+    if not eight_bit and not data.isascii():
+        raise UnsafeMessage("an octet above 127")
+    if names is not None:
+        _check_fields(data, names)
+
+
+def has_long_line(data: bytes) -> bool:
+    """Whether a line of ``data``, whose line ends are CRLF, has more than 998 octets."""
+    start, end = 0, len(data)
+    while end - start > MAX_LINE_OCTETS:
+        # The last line end in the window: every line before it is short enough, and a big body takes few steps.
+        found = data.rfind(b"\n", start, start + MAX_LINE_OCTETS + 2)
+        if found < 0:
+            return True
+        start = found + 1
+    return False
+
+
+def _check_fields(head: bytes, names: Sequence[str]) -> None:
+    if not head.endswith(b"\r\n"):
+        raise UnsafeMessage("a header block that does not end in a line end")
+    found: list[str] = []
+    for line in head[:-2].decode("utf-8", "surrogateescape").split("\r\n"):
+        if not line.strip(" \t"):
+            raise UnsafeMessage("a blank line within the header block")
+        if line[0] not in " \t":
+            found.append(line.partition(":")[0])
+        elif not found:
+            raise UnsafeMessage("a header block that begins with a continuation line")
+    if found != list(names) or not _NAMES.match("\n".join(found)):
+        raise UnsafeMessage("other header fields than were set")
+    if not _HIDDEN.isdisjoint(name.lower() for name in found):
+        raise UnsafeMessage("a Bcc field")
