@@ -92,6 +92,10 @@ class ObserverSpec:
         """A recipient was refused for good."""
 
     @hookspec
+    def message_deferred(self, connection: str, outcome: Outcome) -> None:
+        """A recipient was put off; nothing more is tried in this call."""
+
+    @hookspec
     def message_unknown(self, connection: str, outcome: Outcome) -> None:
         """The hand-over of a recipient had no answer."""
 

@@ -22,6 +22,7 @@ from genie_connect.delivery.limiter import OverLimit
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Route, chunk_size
 from genie_connect.delivery.suppression import SuppressionGate
+from genie_connect.errors import GenieConnectError
 from genie_connect.model.batch import Batch, Cleared, Delivery
 from genie_connect.model.capability import Level
 from genie_connect.model.message import Message
@@ -97,7 +98,7 @@ class AttemptLoop:
     async def run(self) -> None:
         """Try until every recipient has an outcome. ``outcomes`` (by address key) and ``attempts`` hold the result."""
         while self._pending:
-            chosen = self._next()
+            chosen = self._next() if self._clock.monotonic() < self._deadline else None
             if chosen is None:
                 if not await self._wait():
                     break
@@ -105,7 +106,7 @@ class AttemptLoop:
             connection, group = chosen
             await self._attempt(connection, group)
         for pending in self._pending:
-            self._settle(pending, pending.outcome or self._nothing_left())
+            self._settle(pending, pending.outcome or untried(self._route.connections, pending.cleared))
         self._pending = []
 
     def _next(self) -> tuple[Connection, list[_Pending]] | None:
@@ -118,13 +119,8 @@ class AttemptLoop:
                 if pending.eligible(connection.name, self._policy) and pending.ready_at.get(connection.name, 0) <= now
             ]
             if group and connection.breaker.admit():
-                return connection, group[: self._group_size(connection)]
+                return connection, group[: chunk_size(connection, broadcast=self._broadcast)]
         return None
-
-    def _group_size(self, connection: Connection) -> int | None:
-        size = chunk_size(connection, broadcast=self._broadcast)
-        # Many copies, and a provider that takes one at a time: its connector loops, and keeps its connection busy.
-        return None if self._broadcast and size == 1 else size
 
     async def _wait(self) -> bool:
         """Wait until somebody may be tried again; ``False`` if that is not worth it."""
@@ -171,7 +167,7 @@ class AttemptLoop:
     async def _hand_over(self, connection: Connection, batch: Batch, context: SendContext) -> tuple[Outcome, ...]:
         try:
             state = await connection.state()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's code; the batch has not left
             return _not_opened(batch, error)
         try:
             async with connection.limiter.room(len(batch.recipients), self._deadline):
@@ -261,7 +257,9 @@ class AttemptLoop:
             self._observers.notify("message_rejected", connection=connection, outcome=outcome)
         elif outcome.state is State.UNKNOWN:
             self._observers.notify("message_unknown", connection=connection, outcome=outcome)
-        elif outcome.state is State.SUPPRESSED:
+        elif outcome.state is State.DEFERRED:
+            self._observers.notify("message_deferred", connection=connection, outcome=outcome)
+        else:
             self._observers.notify("recipient_suppressed", outcome=outcome)
 
     def _announce(self, connection: Connection, verdict: Outcome) -> None:
@@ -282,20 +280,17 @@ class AttemptLoop:
                     source=f"{outcome.connection}: {outcome.code or ''} {outcome.enhanced or ''}".strip(),
                 )
 
-    def _nothing_left(self) -> Outcome:
-        raise AssertionError("a recipient that was never tried has a connection left")
 
-
-def untried(route: Route, cleared: Cleared) -> Outcome:
+def untried(paused: Iterable[Connection], cleared: Cleared) -> Outcome:
     """The outcome of a recipient whose every connection is paused: nothing was handed over, try again later."""
-    soonest = min(route.paused, key=lambda connection: connection.breaker.pause_s)
+    soonest = min(paused, key=lambda connection: connection.breaker.pause_s)
     return Outcome(
         recipient=cleared.address.email,
         state=State.DEFERRED,
         connection=soonest.name,
         stage="plan",
         reason="paused",
-        text=soonest.breaker.reason,
+        text=soonest.breaker.reason or None,
         hint=soonest.breaker.hint or None,
         scope=Scope.CONNECTION,
         retry=Retry.ANY,
@@ -332,10 +327,12 @@ def _about_connection(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _not_opened(batch: Batch, error: BaseException) -> tuple[Outcome, ...]:
+    # The text of a foreign exception may hold a secret; its type does not.
+    text = str(error) if isinstance(error, GenieConnectError) else type(error).__name__
     return _nothing_sent(
         batch,
         reason="open_failed",
-        text=f"{type(error).__name__}: {error}",
+        text=text,
         hint="The connector could not be opened: check its settings.",
         retry=Retry.OTHER,
         retry_after_s=None,

@@ -17,6 +17,9 @@ LONGEST_PAUSE_S = 900.0
 AT_ONCE = {"auth": 300.0, "tls": 300.0, "policy": 300.0}
 """Reasons that do not pass by themselves, with the pause they begin with, in seconds."""
 
+NEVER_LEFT = ("plan", "open")
+"""Stages at which the other side was not asked, so that the outcome says nothing about it."""
+
 
 class BreakerState(StrEnum):
     """Closed lets everything through, open nothing, half-open one attempt to see."""
@@ -64,7 +67,7 @@ class Breaker:
         self._probing = False
         if outcome.scope is Scope.CONNECTION and outcome.state in (State.DEFERRED, State.REJECTED):
             return self._failed(outcome)
-        if outcome.state is State.UNKNOWN:
+        if outcome.state is State.UNKNOWN or outcome.stage in NEVER_LEFT:
             return False
         return self._worked()
 

@@ -63,7 +63,7 @@ def make_route(
     plan = Plan(
         order=tuple(connection.name for connection in chosen),
         passed_over=tuple(passed_over),
-        emulated=tuple(item for connection in chosen for item in _emulated(connection, needed)),
+        emulated=tuple(item for connection in chosen for item in _emulated(connection, needed, broadcast=broadcast)),
         chunk=chunk_size(chosen[0], broadcast=broadcast) if chosen else None,
     )
     return Route(plan=plan, connections=tuple(chosen), paused=tuple(paused))
@@ -109,7 +109,9 @@ def _pause(connection: Connection) -> tuple[str, ...]:
     return (f"paused for {connection.breaker.pause_s:.0f} s after: {connection.breaker.reason}.{hint}",)
 
 
-def _emulated(connection: Connection, needed: Iterable[str]) -> Iterable[Emulated]:
+def _emulated(connection: Connection, needed: Iterable[str], *, broadcast: bool) -> Iterable[Emulated]:
+    if broadcast and not connection.capabilities["send.batch"].available:
+        yield Emulated(connection=connection.name, capability="send.batch", how="one call for each copy")
     for name in needed:
         entry = connection.capabilities[name]
         if entry.level is Level.HOST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -119,6 +120,9 @@ class FileSuppressions(MemorySuppressions):
 
     async def _write(self) -> None:
         lines = [json.dumps(unstructure(suppression)) + "\n" async for suppression in self.all()]
+        await asyncio.to_thread(self._replace_file, lines)
+
+    def _replace_file(self, lines: list[str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
         try:

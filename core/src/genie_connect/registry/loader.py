@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
-import importlib_metadata
 import pluggy
 
 from genie_connect.contract import API_MAJOR, API_MINOR, ENTRY_POINT_GROUP, ConnectorInfo
 from genie_connect.hookspecs import PROJECT, REQUIRED_HOOKS, ConnectorSpec
 from genie_connect.model.settings import info_of
+
+if TYPE_CHECKING:
+    import importlib_metadata
 
 FIRST_PARTY = {"smtp": "genie-connect-smtp", "sandbox": "genie-connect-contrib"}
 """Ids that belong to our own packages, which no other may offer."""
@@ -79,6 +81,9 @@ class EntryPoint(Protocol):
 
 def installed() -> tuple[EntryPoint, ...]:
     """The entry points of all installed connectors, stale duplicates of one package removed."""
+    # Imported where it is used, once in a process: it is a good part of the core's start.
+    import importlib_metadata
+
     found = importlib_metadata.entry_points(group=ENTRY_POINT_GROUP)
     return tuple({(point.name, point.value, _package(point)[0]): point for point in found}.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 
 import pluggy
@@ -99,6 +98,8 @@ class Registry:
         if failed:
             causes = "; ".join(f"{each.distribution or 'unknown package'}: {each.reason}" for each in failed)
             return ConnectorUnavailable(connector, causes, hint=failed[0].hint)
+        import difflib  # only on the way to an error
+
         near = difflib.get_close_matches(connector, self._handles, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"install the package that brings the connector {connector!r}"
         return ConnectorUnavailable(connector, "no installed package offers it", hint=hint)

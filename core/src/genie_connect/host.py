@@ -1,0 +1,354 @@
+"""The door for hosts.
+
+::
+
+    async with Host.open("genie-connect.toml") as host:
+        receipt = await host.send(Message(from_="Shop <shop@example.com>", to=["ada@example.com"],
+                                          subject="Your order", text="It is on its way."))
+        print(receipt.outcomes["ada@example.com"].state, receipt.plan.explain())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from genie_connect.clock import Clock, SystemClock
+from genie_connect.config import Config, load_config, make_config, typed
+from genie_connect.contract import TestContext
+from genie_connect.delivery.attempts import AttemptLoop, SendPolicy, untried
+from genie_connect.delivery.connection import Connection, ConnectionConfig
+from genie_connect.delivery.observers import Observers
+from genie_connect.delivery.planner import Order, Route, api_first, make_route
+from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
+from genie_connect.errors import (
+    ConfigurationError,
+    GenieConnectError,
+    NoConnection,
+    Problem,
+    SettingsError,
+    ValidationError,
+)
+from genie_connect.model.address import Address, AddressLike
+from genie_connect.model.batch import Cleared, Delivery, Recipient, new_message_id
+from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.diagnosis import Step
+from genie_connect.model.message import Message
+from genie_connect.model.outcome import Outcome, Outcomes
+from genie_connect.model.plan import Plan
+from genie_connect.model.receipt import Attempt, Receipt
+from genie_connect.registry import ConnectorHandle, Failure, Registry
+
+SEND_TIMEOUT_S = 900.0
+"""Long enough for a server to take the ten minutes over its final answer that RFC 5321 section 4.5.3.2.6 gives it."""
+TEST_TIMEOUT_S = 60.0
+CHUNK = 500
+
+
+class Host:
+    """Connections, suppressions and observers of one application, open between ``async with`` and its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        registry: Registry | None = None,
+        suppressions: SuppressionStore | None = None,
+        clock: Clock | None = None,
+        policy: SendPolicy | None = None,
+        order: Order = api_first,
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        self._clock = clock or SystemClock()
+        self._policy = policy or SendPolicy()
+        self._order = order
+        self._connections: dict[str, Connection] = {}
+        self.observers = Observers()
+        self.suppressions = SuppressionGate(suppressions or _store(config), clock=self._clock)
+
+    @classmethod
+    def open(
+        cls,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Config,
+        *,
+        registry: Registry | None = None,
+        suppressions: SuppressionStore | None = None,
+        clock: Clock | None = None,
+        policy: SendPolicy | None = None,
+        order: Order = api_first,
+    ) -> Host:
+        """A host from a configuration file, or from the same as plain data; to be entered with ``async with``.
+
+        Without a ``registry`` the installed connectors are discovered. Raises ``ConfigurationError``, on entering
+        too, where a connection names a connector that cannot be used or has wrong settings.
+        """
+        if isinstance(config, str | os.PathLike):
+            config = load_config(config)
+        elif not isinstance(config, Config):
+            config = make_config(config)
+        return cls(config, registry=registry, suppressions=suppressions, clock=clock, policy=policy, order=order)
+
+    async def __aenter__(self) -> Self:
+        if self._registry is None:
+            # Imports of packages we have never seen: off the loop, which they would otherwise hold up.
+            self._registry = await asyncio.to_thread(
+                Registry.discover, allow=self._config.allow, safe_mode=self._config.safe_mode
+            )
+        problems: list[Problem] = []
+        for config in self._config.connections:
+            try:
+                self._connections[config.name] = self._connection(config)
+            except SettingsError as error:
+                problems.extend(error.under(f"connections.{config.name}.settings"))
+            except GenieConnectError as error:
+                problems.append(Problem(f"connections.{config.name}.connector", error.message, error.hint))
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems)
+            raise ConfigurationError(f"{len(problems)} problem(s) in the connections:\n{listed}", problems=problems)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+
+    @property
+    def registry(self) -> Registry:
+        """The connectors this host can use."""
+        if self._registry is None:
+            raise GenieConnectError("the host is not open", hint="use it inside: async with Host.open(...) as host")
+        return self._registry
+
+    def connectors(self) -> tuple[ConnectorHandle, ...]:
+        """Every usable connector: id, title, kind, distribution, version, ``capabilities()``, ``schema()``."""
+        return tuple(self.registry)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Connectors that are installed and cannot be used, with the reasons."""
+        return self.registry.failures
+
+    def connections(self) -> tuple[Connection, ...]:
+        """Every connection, in the order in which the planner would ask them."""
+        return tuple(sorted(self._connections.values(), key=self._order))
+
+    def connection(self, name: str) -> Connection:
+        """A connection by name. Raises ``ConfigurationError`` where there is none."""
+        found = self._connections.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._connections)) or "none"
+            raise ConfigurationError(f"there is no connection {name!r}", hint=f"the connections are: {known}")
+        return found
+
+    def capabilities(self, name: str) -> CapabilityTable:
+        """The table of a connection, effective once its server has been asked; or what a connector declares at most."""
+        if name in self._connections:
+            return self._connections[name].capabilities
+        return self.registry[name].capabilities()
+
+    def plan(
+        self, message: Message, *, broadcast: bool = False, merge: bool = False, connection: str | None = None
+    ) -> Plan:
+        """How the message would be sent, and why not otherwise. Nothing is sent."""
+        return self._route(message, broadcast=broadcast, merge=merge, only=connection).plan
+
+    async def send(
+        self,
+        message: Message,
+        *,
+        connection: str | None = None,
+        idempotency_key: str | None = None,
+        timeout_s: float = SEND_TIMEOUT_S,
+        policy: SendPolicy | None = None,
+    ) -> Receipt:
+        """Send one message to all its recipients and say what is known of each.
+
+        ``connection`` keeps to one connection. ``idempotency_key`` goes to providers that honour one.
+        Raises ``NoConnection`` where no connection could ever carry the message; what a server said is an outcome.
+        """
+        if not message.recipients:
+            raise ValidationError.single("to", "there is nobody to send to", "give to, cc or bcc")
+        route = self._route(message, only=connection)
+        sender = self._sender(message, route)
+        clearance = await self.suppressions.clear(message.recipients, message.purpose)
+        for outcome in clearance.suppressed:
+            self.observers.notify("recipient_suppressed", outcome=outcome)
+        cleared = {each.address.key for each in clearance.cleared}
+        delivery = Delivery(
+            message_id=new_message_id(sender),
+            recipients=clearance.cleared,
+            to=_kept(message.to, cleared),
+            cc=_kept(message.cc, cleared),
+        )
+        outcomes, attempts = await self._deliver(
+            message, [delivery], route, key=idempotency_key or delivery.message_id, timeout_s=timeout_s, policy=policy
+        )
+        suppressed = {outcome.recipient: outcome for outcome in clearance.suppressed}
+        in_order = {
+            address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
+        }
+        receipt = Receipt(
+            message_id=delivery.message_id, outcomes=Outcomes(in_order), attempts=tuple(attempts), plan=route.plan
+        )
+        self.observers.notify("send_finished", receipt=receipt)
+        return receipt
+
+    async def broadcast(
+        self,
+        message: Message,
+        recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike],
+        *,
+        connection: str | None = None,
+        timeout_s: float = SEND_TIMEOUT_S,
+        policy: SendPolicy | None = None,
+        chunk: int = CHUNK,
+    ) -> AsyncIterator[Outcome]:
+        """Send each recipient a copy of their own, and yield the outcomes as they become known.
+
+        The message itself has no recipients. Recipients are read in chunks, so there may be any number; a mailbox that
+        comes twice within a chunk gets one copy. Each chunk is planned anew, and has ``timeout_s`` seconds. Raises
+        ``NoConnection`` where no connection could ever carry the message.
+        """
+        if message.recipients:
+            raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
+        async for group in _chunks(recipients, chunk):
+            async for outcome in self._broadcast_chunk(message, group, connection, timeout_s, policy):
+                yield outcome
+
+    async def _broadcast_chunk(
+        self,
+        message: Message,
+        group: list[Recipient],
+        connection: str | None,
+        timeout_s: float,
+        policy: SendPolicy | None,
+    ) -> AsyncIterator[Outcome]:
+        by_key = {recipient.address.key: recipient for recipient in group}
+        route = self._route(message, broadcast=True, merge=any(recipient.merge for recipient in group), only=connection)
+        sender = self._sender(message, route)
+        clearance = await self.suppressions.clear((each.address for each in by_key.values()), message.purpose)
+        for outcome in clearance.suppressed:
+            self.observers.notify("recipient_suppressed", outcome=outcome)
+            yield outcome
+        deliveries = [_copy(sender, each, by_key[each.address.key]) for each in clearance.cleared]
+        if not deliveries:
+            return
+        key = deliveries[0].message_id
+        outcomes, _ = await self._deliver(
+            message, deliveries, route, key=key, timeout_s=timeout_s, policy=policy, broadcast=True
+        )
+        for outcome in outcomes.values():
+            yield outcome
+
+    async def test(
+        self, name: str, *, send_to: AddressLike | None = None, timeout_s: float = TEST_TIMEOUT_S
+    ) -> AsyncIterator[Step]:
+        """Test a connection step by step. With ``send_to`` one real message goes there; else nothing is delivered."""
+        connection = self.connection(name)
+        context = TestContext(
+            connection=name,
+            deadline=self._clock.monotonic() + timeout_s,
+            default_from=connection.config.default_from,
+            send_to=None if send_to is None else Address.parse(send_to),
+            clock=self._clock,
+        )
+        async for step in connection.handle.test(connection.settings, context):
+            yield step
+
+    async def _deliver(
+        self,
+        message: Message,
+        deliveries: list[Delivery],
+        route: Route,
+        *,
+        key: str,
+        timeout_s: float,
+        policy: SendPolicy | None,
+        broadcast: bool = False,
+    ) -> tuple[dict[str, Outcome], list[Attempt]]:
+        if not route.connections:
+            everybody = [cleared for delivery in deliveries for cleared in delivery.recipients]
+            return {each.address.key: untried(route.paused, each) for each in everybody}, []
+        loop = AttemptLoop(
+            message,
+            deliveries,
+            route,
+            gate=self.suppressions,
+            observers=self.observers,
+            clock=self._clock,
+            deadline=self._clock.monotonic() + timeout_s,
+            policy=policy or self._policy,
+            idempotency_key=key,
+            broadcast=broadcast,
+        )
+        await loop.run()
+        return loop.outcomes, loop.attempts
+
+    def _route(
+        self, message: Message, *, broadcast: bool = False, merge: bool = False, only: str | None = None
+    ) -> Route:
+        if only is not None:
+            self.connection(only)
+        return make_route(
+            message, self._connections.values(), broadcast=broadcast, merge=merge, only=only, order=self._order
+        )
+
+    def _sender(self, message: Message, route: Route) -> Address:
+        usable = (*route.connections, *route.paused)
+        if not usable:
+            raise NoConnection(route.plan)
+        sender = usable[0].sender(message)
+        if sender is None:
+            raise AssertionError("the planner passes over a connection without a From")
+        return sender
+
+    def _connection(self, config: ConnectionConfig) -> Connection:
+        handle = self.registry[config.connector]
+        settings = handle.settings(typed(handle.info.settings_class, config.settings))
+        return Connection(config, handle, settings, self._clock)
+
+
+def _kept(addresses: Iterable[Address], cleared: set[str]) -> tuple[Address, ...]:
+    return tuple(address for address in addresses if address.key in cleared)
+
+
+def _copy(sender: Address, cleared: Cleared, recipient: Recipient) -> Delivery:
+    return Delivery(
+        message_id=new_message_id(sender),
+        recipients=(cleared,),
+        to=(recipient.address,),
+        merge=recipient.merge,
+        headers=recipient.headers,
+        metadata=recipient.metadata,
+    )
+
+
+async def _chunks(
+    recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike], size: int
+) -> AsyncIterator[list[Recipient]]:
+    group: list[Recipient] = []
+    async for given in _each(recipients):
+        group.append(given if isinstance(given, Recipient) else Recipient(address=given))
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+async def _each(
+    recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike],
+) -> AsyncIterator[Recipient | AddressLike]:
+    if isinstance(recipients, AsyncIterable):
+        async for recipient in recipients:
+            yield recipient
+    else:
+        for recipient in recipients:
+            yield recipient
+
+
+def _store(config: Config) -> SuppressionStore:
+    return FileSuppressions(config.suppressions_file) if config.suppressions_file else MemorySuppressions()

@@ -1,0 +1,198 @@
+"""A host for programs without an event loop: a thin portal over one loop in a thread.
+
+::
+
+    with SyncHost.open("genie-connect.toml") as host:
+        receipt = host.send(Message(to=["ada@example.com"], subject="Your order", text="It is on its way."))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from genie_connect.config import Config
+from genie_connect.delivery.attempts import SendPolicy
+from genie_connect.delivery.suppression import SuppressionGate, SuppressionStore
+from genie_connect.host import CHUNK, SEND_TIMEOUT_S, TEST_TIMEOUT_S, Host
+from genie_connect.model.address import AddressLike
+from genie_connect.model.batch import Recipient
+from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.diagnosis import Step
+from genie_connect.model.message import Message, Purpose
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.plan import Plan
+from genie_connect.model.receipt import Receipt
+from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
+from genie_connect.registry import ConnectorHandle, Failure, Registry
+
+T = TypeVar("T")
+
+
+class SyncHost:
+    """``Host`` with methods that block. May be used from several threads at a time."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="genie-connect", daemon=True)
+        self.suppressions = SyncSuppressions(self)
+
+    @classmethod
+    def open(
+        cls,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Config,
+        *,
+        registry: Registry | None = None,
+        suppressions: SuppressionStore | None = None,
+        policy: SendPolicy | None = None,
+    ) -> SyncHost:
+        """As ``Host.open``; to be entered with ``with``."""
+        return cls(Host.open(config, registry=registry, suppressions=suppressions, policy=policy))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self.run(self._host.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.run(self._host.__aexit__(kind, error, trace))
+        finally:
+            self._stop()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the host's loop and wait for it. An interruption cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def connectors(self) -> tuple[ConnectorHandle, ...]:
+        """As ``Host.connectors``."""
+        return self._host.connectors()
+
+    def failures(self) -> tuple[Failure, ...]:
+        """As ``Host.failures``."""
+        return self._host.failures()
+
+    def capabilities(self, name: str) -> CapabilityTable:
+        """As ``Host.capabilities``."""
+        return self._host.capabilities(name)
+
+    def plan(self, message: Message, *, broadcast: bool = False, connection: str | None = None) -> Plan:
+        """As ``Host.plan``."""
+        return self._host.plan(message, broadcast=broadcast, connection=connection)
+
+    def send(
+        self,
+        message: Message,
+        *,
+        connection: str | None = None,
+        idempotency_key: str | None = None,
+        timeout_s: float = SEND_TIMEOUT_S,
+        policy: SendPolicy | None = None,
+    ) -> Receipt:
+        """As ``Host.send``."""
+        return self.run(
+            self._host.send(
+                message, connection=connection, idempotency_key=idempotency_key, timeout_s=timeout_s, policy=policy
+            )
+        )
+
+    def broadcast(
+        self,
+        message: Message,
+        recipients: Iterable[Recipient | AddressLike],
+        *,
+        connection: str | None = None,
+        timeout_s: float = SEND_TIMEOUT_S,
+        policy: SendPolicy | None = None,
+        chunk: int = CHUNK,
+    ) -> Iterator[Outcome]:
+        """As ``Host.broadcast``."""
+        return self._drained(
+            self._host.broadcast(
+                message, recipients, connection=connection, timeout_s=timeout_s, policy=policy, chunk=chunk
+            )
+        )
+
+    def test(
+        self, name: str, *, send_to: AddressLike | None = None, timeout_s: float = TEST_TIMEOUT_S
+    ) -> Iterator[Step]:
+        """As ``Host.test``."""
+        return self._drained(self._host.test(name, send_to=send_to, timeout_s=timeout_s))
+
+    def _drained(self, items: AsyncIterator[T]) -> Iterator[T]:
+        try:
+            while True:
+                try:
+                    yield self.run(_next(items))
+                except StopAsyncIteration:
+                    return
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                self.run(close())
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+class SyncSuppressions:
+    """``host.suppressions`` with methods that block."""
+
+    def __init__(self, host: SyncHost) -> None:
+        self._host = host
+
+    def check(self, address: AddressLike, purpose: Purpose = Purpose.TRANSACTIONAL) -> Suppression | None:
+        """As ``SuppressionGate.check``."""
+        return self._host.run(self._gate.check(address, purpose))
+
+    def add(
+        self,
+        address: AddressLike,
+        *,
+        reason: SuppressionReason | str = SuppressionReason.MANUAL,
+        scope: SuppressionScope | str | None = None,
+        source: str = "",
+        expires_s: float | None = None,
+    ) -> Suppression:
+        """As ``SuppressionGate.add``."""
+        return self._host.run(self._gate.add(address, reason=reason, scope=scope, source=source, expires_s=expires_s))
+
+    def remove(self, address: AddressLike, *, scope: SuppressionScope | str | None = None) -> int:
+        """As ``SuppressionGate.remove``."""
+        return self._host.run(self._gate.remove(address, scope=scope))
+
+    def all(self) -> list[Suppression]:
+        """As ``SuppressionGate.all``, as a list."""
+        return self._host.run(_listed(self._gate.all()))
+
+    @property
+    def _gate(self) -> SuppressionGate:
+        return self._host._host.suppressions  # noqa: SLF001  # the other half of the same portal
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    return await anext(items)
+
+
+async def _listed(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]
