@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import attrs
 
@@ -76,38 +77,45 @@ def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool
     give bytes that break out of their place.
     """
     content = _content(batch.message, delivery, eight_bit)
-    fields = [*_fields(batch, delivery, date), _MIME_VERSION, *content.fields]
     shown = (batch.sender, *delivery.to, *delivery.cc, *batch.message.reply_to)
     smtputf8 = any(address.needs_smtputf8 for address in shown)
-    pieces = tuple(_joined([_block(fields, smtputf8=smtputf8), *content.closed_pieces]))
+    head = _block((*_fields(batch, delivery, date), _MIME_VERSION, *content.fields), smtputf8=smtputf8)
+    pieces = _joined((head, *content.closed_pieces()))
     for piece in pieces:
         if isinstance(piece, bytes):
             check_wire(piece, eight_bit=content.eight_bit or smtputf8)
     return Composed(
-        size_bytes=sum(_size_bytes(piece) for piece in pieces),
+        size_bytes=sum([_size_bytes(piece) for piece in pieces]),
         needs_8bit=content.eight_bit,
         needs_smtputf8=smtputf8,
         pieces=pieces,
     )
 
 
-@attrs.frozen
-class _Part:
-    """A MIME part: its Content- fields and what stands below them.
+class _Part(NamedTuple):
+    """A MIME part: its Content- fields, the same as bytes with the blank line, and what stands below them.
 
     ``pieces`` lacks the CRLF that RFC 2046 section 5.1.1 counts with the delimiter that follows.
     """
 
     fields: tuple[_Header, ...]
+    block: bytes
     pieces: tuple[_Piece, ...]
     eight_bit: bool = False
 
-    @property
     def closed_pieces(self) -> tuple[_Piece, ...]:
         """The pieces of a part that is the whole message, which ends in a line end."""
         last = self.pieces[-1]
         closed = isinstance(last, Attachment) or not last or last.endswith(b"\r\n")
         return self.pieces if closed else (*self.pieces, b"\r\n")
+
+
+def _block(fields: Iterable[_Header], *, smtputf8: bool = False) -> bytes:
+    """A header block with the blank line that ends it."""
+    names, lines = zip(*fields, strict=True)
+    head = "".join(lines).encode()
+    check_wire(head, names=names, eight_bit=smtputf8)
+    return head + b"\r\n"
 
 
 def _fields(batch: Batch, delivery: Delivery, date: datetime) -> Iterator[_Header]:
@@ -153,26 +161,37 @@ def _content(message: Message, delivery: Delivery, eight_bit: bool) -> _Part:
     return _multipart("mixed", [*bodies, *files], boundaries) if files else bodies[0]
 
 
-def _text(subtype: str, text: str, eight_bit: bool) -> _Part:
-    body = encoded_text(text, eight_bit=eight_bit)
+def _text_head(subtype: str, encoding: Encoding) -> tuple[tuple[_Header, ...], bytes]:
     fields = (
         ("Content-Type", f"Content-Type: text/{subtype}; charset=utf-8\r\n"),
-        ("Content-Transfer-Encoding", f"Content-Transfer-Encoding: {body.encoding.value}\r\n"),
+        ("Content-Transfer-Encoding", f"Content-Transfer-Encoding: {encoding.value}\r\n"),
     )
-    return _Part(fields, (body.data,), body.encoding is Encoding.EIGHT_BIT)
+    return fields, _block(fields)
+
+
+# The same for every message, so they are made once.
+_TEXT_HEADS = {
+    (subtype, encoding): _text_head(subtype, encoding) for subtype in ("plain", "html") for encoding in Encoding
+}
+
+
+def _text(subtype: str, text: str, eight_bit: bool) -> _Part:
+    body = encoded_text(text, eight_bit=eight_bit)
+    fields, block = _TEXT_HEADS[subtype, body.encoding]
+    return _Part(fields, block, (body.data,), body.encoding is Encoding.EIGHT_BIT)
 
 
 def _file(attachment: Attachment) -> _Part:
     filename = attachment.filename
     disposition = "inline" if attachment.inline else "attachment"
     fields = [
-        ("Content-Type", header.parameters("Content-Type", attachment.content_type, [("name", filename)])),
+        ("Content-Type", header.content_type(attachment.content_type, filename)),
         ("Content-Transfer-Encoding", "Content-Transfer-Encoding: base64\r\n"),
-        ("Content-Disposition", header.parameters("Content-Disposition", disposition, [("filename", filename)])),
+        ("Content-Disposition", header.content_disposition(disposition, filename)),
     ]
     if attachment.content_id is not None:
         fields.append(("Content-ID", f"Content-ID: <{attachment.content_id}>\r\n"))
-    return _Part(tuple(fields), (attachment,))
+    return _Part(tuple(fields), _block(fields), (attachment,))
 
 
 class _Boundaries:
@@ -198,43 +217,35 @@ class _Boundaries:
 
 def _multipart(subtype: str, parts: Sequence[_Part], boundaries: _Boundaries) -> _Part:
     boundary = boundaries.of(subtype)
+    delimiter = f"--{boundary}\r\n".encode()
     pieces: list[_Piece] = []
     for part in parts:
-        pieces.append(f"--{boundary}\r\n".encode())
-        pieces.append(_block(part.fields))
-        pieces += part.pieces
+        pieces += (delimiter, part.block, *part.pieces)
         if isinstance(pieces[-1], bytes):
             pieces.append(b"\r\n")
     pieces.append(f"--{boundary}--".encode())
-    eight_bit = any(part.eight_bit for part in parts)
     root = '; type="text/html"' if subtype == "related" else ""  # RFC 2387 section 3.1
     fields = [("Content-Type", f'Content-Type: multipart/{subtype}{root};\r\n boundary="{boundary}"\r\n')]
+    eight_bit = any(part.eight_bit for part in parts)
     if eight_bit:
         # RFC 2045 section 6.4: a multipart is labelled like the widest of its parts.
         fields.append(("Content-Transfer-Encoding", "Content-Transfer-Encoding: 8bit\r\n"))
-    return _Part(tuple(fields), tuple(pieces), eight_bit)
+    return _Part(tuple(fields), _block(fields), tuple(pieces), eight_bit)
 
 
-def _block(fields: Iterable[_Header], *, smtputf8: bool = False) -> bytes:
-    """A header block with the blank line that ends it."""
-    names, lines = zip(*fields, strict=True)
-    head = "".join(lines).encode()
-    check_wire(head, names=names, eight_bit=smtputf8)
-    return head + b"\r\n"
-
-
-def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+def _joined(pieces: Iterable[_Piece]) -> tuple[_Piece, ...]:
     """The pieces with neighbouring bytes made one."""
+    joined: list[_Piece] = []
     run: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes):
             run.append(piece)
-            continue
-        yield b"".join(run)
-        run = []
-        yield piece
+        else:
+            joined += (b"".join(run), piece)
+            run = []
     if run:
-        yield b"".join(run)
+        joined.append(b"".join(run))
+    return tuple(joined)
 
 
 def _size_bytes(piece: _Piece) -> int:

@@ -7,9 +7,8 @@ unfolding gives the value back; a word is never cut, except into encoded-words.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from genie_connect.mime.encoded_word import LEAST_ROOM, MAX_OCTETS, encoded_words
 from genie_connect.model.address import Address
@@ -20,8 +19,7 @@ _MAX_QUOTED = 72
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ATOMS = re.compile(rf"{_ATEXT}(?: {_ATEXT})*\Z")
-_PARAMETER_VALUE = re.compile(r"[ !#-\[\]-~]*\Z")  # printable ASCII without the quote and the backslash
-_NOT_IN_FALLBACK = re.compile(r"[^ !#-\[\]-~]")
+_QUOTABLE = re.compile(r"[ !#-\[\]-~]*\Z")  # printable ASCII without the quote and the backslash
 
 # RFC 2231 section 7, attribute-char; what is left out here need not be, but nobody misreads it as %XX.
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -29,6 +27,7 @@ _PERCENT = tuple(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte i
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MINUTE = timedelta(minutes=1)
 
 
 class _Field:
@@ -106,11 +105,16 @@ def address_list(name: str, addresses: Sequence[Address]) -> str:
     last = len(addresses) - 1
     for index, address in enumerate(addresses):
         comma = "," if index < last else ""
-        if address.name:
-            _phrase(field, address.name)
-            field.word(f"<{address.email}>{comma}")
-        else:
+        if not address.name:
             field.word(address.email + comma)
+            continue
+        phrase = _phrase(address.name)
+        if not phrase:
+            field.encoded(address.name)
+        else:
+            # A quoted-string is not folded: readers disagree whether the line break inside belongs to the name.
+            field.words([phrase] if phrase.startswith('"') else phrase.split(" "))
+        field.word(f"<{address.email}>{comma}")
     return field.written()
 
 
@@ -118,22 +122,38 @@ def date(when: datetime) -> str:
     """A date-time (RFC 5322 section 3.3), in its own time zone, or in UTC where it has none."""
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    offset = when.utcoffset()
-    if offset is None or offset.microseconds or offset.seconds % 60:
+    offset = when.utcoffset() or timedelta()
+    if offset.seconds % 60 or offset.microseconds:
         # Local mean times of long ago have seconds, which the format cannot say.
-        when = when.astimezone(UTC)
+        when, offset = when.astimezone(UTC), timedelta()
+    minutes = offset // _MINUTE
+    hours, rest = divmod(abs(minutes), 60)
     return (
         f"{_DAYS[when.weekday()]}, {when.day} {_MONTHS[when.month - 1]} {when.year:04d} "
-        f"{when.hour:02d}:{when.minute:02d}:{when.second:02d} {when:%z}"
+        f"{when.hour:02d}:{when.minute:02d}:{when.second:02d} {'-' if minutes < 0 else '+'}{hours:02d}{rest:02d}"
     )
 
 
-def parameters(name: str, value: str, given: Sequence[tuple[str, str]]) -> str:
-    """A field with parameters (RFC 2045 section 5.1), such as ``Content-Type: text/csv; name="a.csv"``."""
-    words = [value, *(word for key, text in given for word in _parameter(key, text))]
-    field = _Field(name)
-    field.words([f"{word};" for word in words[:-1]] + words[-1:])
-    return field.written()
+def content_type(value: str, filename: str) -> str:
+    """Content-Type of a file, with its name.
+
+    RFC 2047 section 5 keeps encoded-words out of parameters. This is where Outlook looks for a name beyond ASCII all
+    the same, and shows "Untitled attachment" without it; who reads Content-Disposition finds the name as it should be.
+    """
+    if _is_simple(filename):
+        return _with_parameters("Content-Type", [f"{value};", f'name="{filename}"'])
+    words = list(encoded_words(filename, FOLD_AT - len(' name=""')))
+    words[0] = f'name="{words[0]}'
+    words[-1] += '"'
+    return _with_parameters("Content-Type", [f"{value};", *words])
+
+
+def content_disposition(value: str, filename: str) -> str:
+    """Content-Disposition (RFC 2183), a name beyond ASCII written after RFC 2231."""
+    if _is_simple(filename):
+        return _with_parameters("Content-Disposition", [f"{value};", f'filename="{filename}"'])
+    segments = _extended("filename", filename)
+    return _with_parameters("Content-Disposition", [f"{value};", *(f"{one};" for one in segments[:-1]), segments[-1]])
 
 
 def _to_encode(words: Sequence[str]) -> tuple[int, int]:
@@ -153,31 +173,26 @@ def _to_encode(words: Sequence[str]) -> tuple[int, int]:
     return first, last + 1
 
 
-def _phrase(field: _Field, name: str) -> None:
-    """A display name: atoms where it can, else a quoted-string, else encoded-words (RFC 5322 section 3.2.5)."""
-    if "=?" not in name:
-        if _ATOMS.match(name):
-            field.words(name.split(" "))
-            return
-        quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        # A quoted-string is not folded: readers disagree whether the line break inside belongs to the name.
-        if name.isascii() and len(quoted) <= _MAX_QUOTED:
-            field.word(quoted)
-            return
-    field.encoded(name)
+def _phrase(name: str) -> str:
+    """A display name as atoms where it can be, else as a quoted-string (RFC 5322 section 3.2.5), else nothing."""
+    if "=?" in name or not name.isascii():
+        return ""
+    if _ATOMS.match(name):
+        return name
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return quoted if len(quoted) <= _MAX_QUOTED else ""
 
 
-def _parameter(key: str, value: str) -> list[str]:
-    if _PARAMETER_VALUE.match(value) and "=?" not in value:
-        return [f'{key}="{value}"']
-    # Readers that know RFC 2231 take the second form, others (Outlook of some ages among them) the first.
-    return [f'{key}="{_fallback(value)}"', *_extended(key, value)]
+def _is_simple(filename: str) -> bool:
+    """Whether it can stand between quotes as it is, and nobody takes it for an encoded-word."""
+    return _QUOTABLE.match(filename) is not None and "=?" not in filename
 
 
-def _fallback(value: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", value)
-    base = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return _NOT_IN_FALLBACK.sub("_", base).replace("=?", "=_")
+def _with_parameters(name: str, words: Sequence[str]) -> str:
+    field = _Field(name)
+    for word in words:
+        field.word(word)
+    return field.written()
 
 
 def _extended(key: str, value: str) -> list[str]:
