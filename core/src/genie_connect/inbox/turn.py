@@ -72,7 +72,7 @@ class Turn:
 
     stage: str
     reply: Reply
-    line: bytes = b""
+    line: bytes = attrs.field(default=b"", repr=False)  # it may be a response of AUTH
     index: int = 0
     pipelined: bool = False
     path: PathArgument | None = None

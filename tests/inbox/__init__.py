@@ -1,0 +1,1 @@
+"""The local inbox: session, server and certificates."""
