@@ -121,6 +121,11 @@ class CapabilityTable:
     connector: str
     entries: tuple[Capability, ...] = ()
     effective: bool = False
+    _by_name: dict[str, Capability] = attrs.field(init=False, repr=False, eq=False)
+
+    @_by_name.default
+    def _indexed(self) -> dict[str, Capability]:
+        return {entry.name: entry for entry in self.entries}
 
     def __attrs_post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -132,13 +137,10 @@ class CapabilityTable:
         return iter(self.entries)
 
     def __getitem__(self, name: str) -> Capability:
-        for entry in self.entries:
-            if entry.name == name:
-                return entry
-        return no(name)
+        return self._by_name.get(name) or no(name)
 
     def __contains__(self, name: object) -> bool:
-        return any(entry.name == name for entry in self.entries)
+        return name in self._by_name
 
     def limit(self, name: str, limit: str) -> int | None:
         """A limit, or ``None`` where there is none."""

@@ -203,7 +203,7 @@ def _outcomes(converter: Converter) -> Callable[[Any, Any], Outcomes]:
 def _attrs(converter: Converter) -> Callable[[Any], Callable[[Any, Any], Any]]:
     def factory(cls: Any) -> Callable[[Any, Any], Any]:
         hints = typing.get_type_hints(cls)
-        fields = {external_name(field.name): field for field in attrs.fields(cls)}
+        fields = {external_name(field.name): field for field in attrs.fields(cls) if field.init}
 
         def convert(data: Any, _: Any) -> Any:
             if isinstance(data, cls):

@@ -47,7 +47,7 @@ class Outcome:
 
     ``recipient`` is ``local@domain``. ``code`` is an SMTP reply code or HTTP status, ``enhanced`` an RFC 3463 code,
     ``text`` what the other side said, cleaned. ``reason`` is a word of the vocabulary in ``spec``
-    (``recipient_rejected``, ``throttled``, ``auth``, ...), ``hint`` what a person can do, ``stage`` how far it had come.
+    (``recipient_rejected``, ``throttled``, ``auth``, ...), ``hint`` what to do, ``stage`` how far it had come.
     ``provider_id`` is the other side's id, kept apart from our Message-ID. ``suppress`` is set only where the other
     side said that the mailbox does not exist.
     """

@@ -42,12 +42,14 @@ class ConnectorHandle:
         *,
         distribution: str,
         version: str,
+        generation: Callable[[], int],
         strict: bool = False,
     ) -> None:
         self._manager = manager
         self._plugin = plugin
         self._callers: dict[str, Callable[..., Any]] = {}
-        self._plugins: set[object] = set()
+        self._generation = generation
+        self._made_for = -1
         self._strict = strict
         self.info = info
         self.distribution = distribution
@@ -147,13 +149,13 @@ class ConnectorHandle:
 
     def _call(self, hook: str, **arguments: Any) -> Any:
         # A subset caller also calls plug-ins registered after it was made, so it lives as long as the set of plug-ins.
-        plugins = self._manager.get_plugins()
-        if plugins != self._plugins:
+        generation = self._generation()
+        if generation != self._made_for:
             self._callers.clear()
-            self._plugins = plugins
+            self._made_for = generation
         caller = self._callers.get(hook)
         if caller is None:
-            others = [plugin for plugin in plugins if plugin is not self._plugin]
+            others = [plugin for plugin in self._manager.get_plugins() if plugin is not self._plugin]
             caller = self._callers[hook] = self._manager.subset_hook_caller(hook, others)
         return caller(**arguments)
 

@@ -24,6 +24,7 @@ class Registry:
         self._manager.add_hookspecs(ConnectorSpec)
         self._handles: dict[str, ConnectorHandle] = {}
         self._failures: list[Failure] = []
+        self._generation = 0
 
     @classmethod
     def discover(
@@ -78,12 +79,14 @@ class Registry:
 
     def _accept(self, connector: Loaded) -> ConnectorHandle:
         self._manager.register(connector.plugin, connector.info.id)
+        self._generation += 1
         handle = self._handles[connector.info.id] = ConnectorHandle(
             self._manager,
             connector.plugin,
             connector.info,
             distribution=connector.distribution,
             version=connector.version,
+            generation=lambda: self._generation,
             strict=self._strict,
         )
         return handle
