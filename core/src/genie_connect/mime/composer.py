@@ -26,15 +26,14 @@ import attrs
 from genie_connect.errors import UnsafeMessage, ValidationError
 from genie_connect.mime import header
 from genie_connect.mime.body import BASE64_LINE_BYTES, Encoding, base64_lines, base64_size_bytes, encoded_text
-from genie_connect.mime.gate import check_wire
+from genie_connect.mime.gate import check_header, check_wire
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Delivery
+from genie_connect.model.headers import STRUCTURED
 from genie_connect.model.message import Message
 
 _CHUNK_BYTES = 1024 * BASE64_LINE_BYTES
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,900}>\Z")
-# Fields whose value has a syntax of its own, in which an encoded-word would be nonsense (RFC 2047 section 5).
-_KEPT = frozenset(["references", "in-reply-to", "feedback-id", "auto-submitted", "precedence"])
 _MIME_VERSION = ("MIME-Version", "MIME-Version: 1.0\r\n")
 
 _Header = tuple[str, str]
@@ -79,7 +78,7 @@ def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool
     content = _content(batch.message, delivery, eight_bit)
     shown = (batch.sender, *delivery.to, *delivery.cc, *batch.message.reply_to)
     smtputf8 = any(address.needs_smtputf8 for address in shown)
-    head = _block((*_fields(batch, delivery, date), _MIME_VERSION, *content.fields), smtputf8=smtputf8)
+    head = _block((*_fields(batch, delivery, date), _MIME_VERSION, *content.fields))
     pieces = _joined((head, *content.closed_pieces()))
     for piece in pieces:
         if isinstance(piece, bytes):
@@ -110,11 +109,11 @@ class _Part(NamedTuple):
         return self.pieces if closed else (*self.pieces, b"\r\n")
 
 
-def _block(fields: Iterable[_Header], *, smtputf8: bool = False) -> bytes:
+def _block(fields: Iterable[_Header]) -> bytes:
     """A header block with the blank line that ends it."""
     names, lines = zip(*fields, strict=True)
     head = "".join(lines).encode()
-    check_wire(head, names=names, eight_bit=smtputf8)
+    check_header(head, names)
     return head + b"\r\n"
 
 
@@ -138,12 +137,8 @@ def _fields(batch: Batch, delivery: Delivery, date: datetime) -> Iterator[_Heade
     yield "Message-ID", f"Message-ID: {delivery.message_id}\r\n"
     own = {name.lower(): (name, value) for name, value in (*message.headers.items(), *delivery.headers.items())}
     for lower, (name, value) in own.items():
-        write = header.kept if _is_kept(lower, value) else header.unstructured
+        write = header.kept if lower in STRUCTURED else header.unstructured
         yield name, write(name, value)
-
-
-def _is_kept(lower: str, value: str) -> bool:
-    return (lower in _KEPT or lower.startswith("list-")) and value.isascii()
 
 
 def _content(message: Message, delivery: Delivery, eight_bit: bool) -> _Part:

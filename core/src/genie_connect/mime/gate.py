@@ -13,16 +13,15 @@ from genie_connect.errors import UnsafeMessage
 
 MAX_LINE_OCTETS = 998  # RFC 5322 section 2.1.1, without CRLF
 # What stands before the first colon of each line that is no continuation, or the whole line where it has none.
-_FIELD = re.compile(rb"(?:\A|\r\n)([^ \t\r][^:\r]*:?)")
+_FIELD = re.compile(rb"\r\n([^ \t\r][^:\r]*:?)")
 _BLANK_LINE = re.compile(rb"\r\n[ \t]*\r\n")
-_NAMES = re.compile(rb"(?:[!-9;-~]+:)+\Z")  # RFC 5322 section 2.2
+_NAMES = re.compile(rb"[!-9;-~]+:(?:\n[!-9;-~]+:)*\Z")  # RFC 5322 section 2.2
 
 
-def check_wire(data: bytes, *, names: Sequence[str] | None = None, eight_bit: bool = False) -> None:
-    """Raise ``UnsafeMessage`` unless ``data`` can be written to a wire.
+def check_wire(data: bytes, *, eight_bit: bool = False) -> None:
+    """Raise ``UnsafeMessage`` unless ``data``, which begins and ends with a line, can be written to a wire.
 
-    There must be no NUL, no CR or LF alone, no line over 998 octets, and, unless ``eight_bit``, only ASCII. With
-    ``names``, ``data`` is a header block that must hold exactly these fields in this order, Bcc not among them.
+    There must be no NUL, no CR or LF alone, no line over 998 octets, and, unless ``eight_bit``, only ASCII.
     """
     if b"\x00" in data:
         raise UnsafeMessage("a NUL")
@@ -33,8 +32,6 @@ def check_wire(data: bytes, *, names: Sequence[str] | None = None, eight_bit: bo
         raise UnsafeMessage(f"a line of more than {MAX_LINE_OCTETS} octets")
     if not eight_bit and not data.isascii():
         raise UnsafeMessage("an octet above 127")
-    if names is not None:
-        _check_fields(data, names)
 
 
 def has_long_line(data: bytes) -> bool:
@@ -49,13 +46,17 @@ def has_long_line(data: bytes) -> bool:
     return False
 
 
-def _check_fields(head: bytes, names: Sequence[str]) -> None:
+def check_header(head: bytes, names: Sequence[str]) -> None:
+    """Raise ``UnsafeMessage`` unless ``head`` holds exactly the fields ``names`` in this order, Bcc not among them.
+
+    ``head`` is a header block without the blank line that ends it; ``check_wire`` has to see it as well.
+    """
     if not head.endswith(b"\r\n") or _BLANK_LINE.search(head):
         raise UnsafeMessage("a header block that ends too soon")
-    # Joined, so that one comparison and one search do for all of them; a name cannot hold the colon.
-    found = b"".join(_FIELD.findall(head))
-    if found != (":".join(names) + ":").encode() or not _NAMES.match(found):
+    # Joined, so that one comparison and one search do for all of them; no name holds a colon or a line feed.
+    found = b"\n".join(_FIELD.findall(b"\r\n" + head))
+    if found != (":\n".join(names) + ":").encode() or not _NAMES.match(found):
         raise UnsafeMessage("other header fields than were set")
-    lower = b":" + found.lower()
-    if b":bcc:" in lower or b":resent-bcc:" in lower:
+    lower = b"\n" + found.lower()
+    if b"\nbcc:" in lower or b"\nresent-bcc:" in lower:
         raise UnsafeMessage("a Bcc field")

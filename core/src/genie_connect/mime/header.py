@@ -101,6 +101,10 @@ def kept(name: str, value: str) -> str:
 
 def address_list(name: str, addresses: Sequence[Address]) -> str:
     """Mailboxes (RFC 5322 section 3.4). Only a local part beyond ASCII is written as UTF-8 (RFC 6532)."""
+    if len(addresses) == 1:
+        short = _short_mailbox(addresses[0], FOLD_AT - len(name) - 2)
+        if short:
+            return f"{name}: {short}\r\n"
     field = _Field(name)
     last = len(addresses) - 1
     for index, address in enumerate(addresses):
@@ -171,6 +175,15 @@ def _to_encode(words: Sequence[str]) -> tuple[int, int]:
     while last < len(words) - 1 and not words[last + 1]:
         last += 1
     return first, last + 1
+
+
+def _short_mailbox(address: Address, room: int) -> str:
+    """The mailbox if it needs neither encoded-words nor more than ``room``, as nearly all do."""
+    phrase = _phrase(address.name) if address.name else ""
+    if address.name and not phrase:
+        return ""
+    mailbox = f"{phrase} <{address.email}>" if phrase else address.email
+    return mailbox if len(mailbox) <= room else ""
 
 
 def _phrase(name: str) -> str:

@@ -32,7 +32,7 @@ OWNED = {
 }
 """Header fields that are not free, each with the attribute to use instead, or nothing where there is none."""
 
-_ASCII_ONLY = frozenset(
+STRUCTURED = frozenset(
     [
         "references",
         "in-reply-to",
@@ -49,6 +49,10 @@ _ASCII_ONLY = frozenset(
         "precedence",
     ]
 )
+"""Header fields with a syntax of their own: ASCII, never encoded, folded only at blanks."""
+
+MAX_VALUE_CHARACTERS = 8000  # References of a long thread take several lines
+MAX_WORD_CHARACTERS = 900  # what holds no blank cannot be folded, and a line ends at 998 octets with the name in it
 
 
 def header_map(values: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> FrozenMap[str]:
@@ -93,10 +97,12 @@ def _problems(name: object, value: object) -> Iterable[Problem]:
     if not isinstance(value, str):
         yield Problem("", f"must be text, not {type(value).__name__}")
         return
-    problem = text.line_problem(value)
+    problem = text.line_problem(value, limit=MAX_VALUE_CHARACTERS)
     if problem:
         yield problem
-    elif lower in _ASCII_ONLY and not value.isascii():
+    elif lower in STRUCTURED and not value.isascii():
         yield Problem("", "must be ASCII (RFC 5322 gives this field a syntax of its own)")
+    elif lower in STRUCTURED and max(map(len, value.split(" "))) > MAX_WORD_CHARACTERS:
+        yield Problem("", f"has more than {MAX_WORD_CHARACTERS} characters without a blank", "it cannot be folded")
     elif not value.strip():
         yield Problem("", "is empty", "leave it out")
