@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def open_session(settings: SessionSettings | None = None, **options: object) -> Session:
+    """Return a session that has greeted its client."""
     session = Session(settings or SessionSettings(), now=lambda: NOON, **options)
     session.answer(session.greet())
     return session
@@ -38,6 +40,7 @@ def codes(replies: list[bytes]) -> list[str]:
 
 
 def exchange(data: bytes, settings: SessionSettings | None = None, **options: object) -> list[str]:
+    """Return the codes of all replies to these bytes."""
     return codes(talk(open_session(settings, **options), data)[0])
 
 
@@ -81,7 +84,7 @@ def test_enhanced_codes_are_left_out_where_they_are_not_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("commands", "expected"),
+    "commands, expected",
     [
         (b"MAIL FROM:<a@x>\r\n", ["503 5.5.1"]),
         (b"EHLO\r\n", ["501 5.5.4"]),
@@ -106,7 +109,7 @@ def test_commands_out_of_order_or_out_of_shape_are_refused(commands: bytes, expe
 
 
 @pytest.mark.parametrize(
-    ("argument", "expected"),
+    "argument, expected",
     [
         (b"FROM:<>", "250 2.1.0"),
         (b"from:<a@x.test>", "250 2.1.0"),
@@ -144,7 +147,7 @@ def test_parameters_need_ehlo() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "expected"),
+    "argument, expected",
     [
         (b"TO:<Postmaster>", "250 2.1.5"),
         (b"TO:<>", "501 5.1.3"),
@@ -167,7 +170,7 @@ def test_recipients_beyond_the_limit_are_deferred_and_the_others_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "content"),
+    "wire, content",
     [
         (b".\r\n", b""),
         (b"\r\n.\r\n", b"\r\n"),
@@ -198,7 +201,7 @@ def test_segments_may_be_cut_anywhere(cuts: list[int]) -> None:
     whole = talk(open_session(), stream)
     session = open_session()
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    pieces = [talk(session, stream[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [talk(session, stream[start:end]) for start, end in itertools.pairwise(edges)]
     assert ([r for replies, _ in pieces for r in replies], [m for _, messages in pieces for m in messages]) == whole
     assert [message.data for message in whole[1]] == [b".a\r\nb\r\n", b"ab\r\n\r\n"]
 
@@ -259,7 +262,7 @@ def test_chunks_are_joined_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "expected"),
+    "stream, expected",
     [
         (b"EHLO c\r\nBDAT 6\r\nQUIT\r\nNOOP\r\n", ["250", "503 5.5.1", "250 2.0.0"]),
         (b"EHLO c\r\nMAIL FROM:<a@x>\r\nBDAT 6 LAST\r\nQUIT\r\n", ["250", "250 2.1.0", "554 5.5.1"]),
@@ -284,11 +287,12 @@ USERS = {"ada": "s3cret"}
 
 
 def b64(text: str) -> bytes:
+    """Encode for AUTH."""
     return base64.b64encode(text.encode())
 
 
 @pytest.mark.parametrize(
-    ("lines", "expected"),
+    "lines, expected",
     [
         (b"AUTH PLAIN " + b64("\0ada\0s3cret"), ["235 2.7.0"]),
         (b"auth plain " + b64("ada\0ada\0s3cret"), ["235 2.7.0"]),
@@ -360,17 +364,21 @@ class Strict(Policy):
     """Refuses something at every point."""
 
     def on_connect(self, peer: str) -> Reply | None:
+        """No client from one address."""
         return Reply(554, "5.7.1", "go away") if peer == "192.0.2.1" else None
 
     def on_mail(self, envelope_from: str, auth_user: str | None) -> Reply | None:
+        """One sender is refused."""
         return Reply(550, "5.7.1", "not this sender") if envelope_from == "no@x.test" else None
 
     def on_rcpt(self, recipient: str, envelope_from: str) -> Reply | None:
+        """One recipient is the end, and one a bug."""
         if recipient == "crash@x.test":
             raise RuntimeError("a bug in the policy")
         return Reply(421, "4.3.2", "bye") if recipient == "bye@x.test" else None
 
     def on_message(self, message: Received) -> Reply | None:
+        """Content decides."""
         return Reply(250, "2.0.0", "queued as 1") if b"ok" in message.data else Reply(554, "5.6.0", "no\nreally no")
 
 

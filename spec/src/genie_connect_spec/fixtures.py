@@ -31,7 +31,10 @@ def smtp_certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateSe
 
 @pytest_asyncio.fixture
 async def scripted_smtp(smtp_certificates: CertificateSet) -> AsyncIterator[StartScriptedSmtp]:
-    """Give a factory: `server = await scripted_smtp([on("mail", Reset())], security="tls")`."""
+    """Start scripted servers that stop when the test ends.
+
+    A test writes `server = await scripted_smtp([on("mail", Reset())], security="tls")`.
+    """
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(script: Script = (), **options: Unpack[ScriptedSmtpOptions]) -> ScriptedSmtpServer:

@@ -9,7 +9,7 @@ async def test_faults(cell):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -196,17 +196,19 @@ def fault_grid(
     stages: Iterable[str] = GRID_STAGES,
     securities: Iterable[Security] = _SECURITIES,
     drip_interval_s: float = 0.2,
-) -> Iterator[FaultCell]:
-    """Yield every cell that can happen, in the order of a conversation.
+) -> tuple[FaultCell, ...]:
+    """Return every cell that can happen, in the order of a conversation.
 
     `drip_interval_s` times the length of a dripped reply, about 1000 bytes, must exceed the client's deadline.
     """
     wanted = tuple(securities)
-    for stage in stages:
-        for security in wanted:
-            if _happens(stage, security):
-                for name, fault in _faults_at(stage).items():
-                    yield _cell(name, fault, stage, security, drip_interval_s)
+    return tuple(
+        _cell(name, fault, stage, security, drip_interval_s)
+        for stage in stages
+        for security in wanted
+        if _happens(stage, security)
+        for name, fault in _faults_at(stage).items()
+    )
 
 
 def _happens(stage: str, security: Security) -> bool:

@@ -252,10 +252,15 @@ def ehlo_reply(*keywords: str, hostname: str = "scripted.test") -> bytes:
 
 
 def first_code(data: bytes) -> int:
-    """Return the code of the first complete reply in `data` as a strict client reads it, 0 if there is none."""
-    position = 0
+    """Return the code of the first complete reply in `data` as a strict client reads it.
+
+    0 stands for no reply: not complete, not well-formed, or lines with codes that differ (RFC 5321 section 4.2.1).
+    """
+    position, code = 0, b""
     while match := _REPLY_LINE.match(data, position):
+        if code not in (b"", match[1]):
+            return 0
         if match[2] != b"-":
             return int(match[1])
-        position = match.end()
+        position, code = match.end(), match[1]
     return 0

@@ -5,7 +5,7 @@ Whatever the case, a client that requires TLS sends no byte of its credentials a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -38,7 +38,7 @@ StopsAt = Literal["ehlo", "starttls", "tls", "ehlo_tls"]
 class TlsCase:
     """One case; `last_stage` is the last command the client may send, "tls" the handshake itself.
 
-    `diagnosis` is the kind of error a person should read about: "tls" or "auth_not_offered".
+    `diagnosis` is the kind of error a person should read about: "tls", "auth_not_offered" or "protocol".
     """
 
     id: str
@@ -112,20 +112,22 @@ _SCRIPTED: Final = (
 )
 
 
-def tls_cases() -> Iterator[TlsCase]:
-    """Yield the attacks on STARTTLS, then every bad certificate and old TLS, both with STARTTLS and from the start.
+def tls_cases() -> tuple[TlsCase, ...]:
+    """Return the attacks on STARTTLS, then every bad certificate and old TLS, both with STARTTLS and from the start.
 
     The client is to connect to 127.0.0.1 by address and to trust the server's `ca_file`.
     """
-    yield from _SCRIPTED
     securities: tuple[Security, ...] = ("starttls", "tls")
-    for security in securities:
-        for certificate in CERTIFICATES:
-            if certificate != "good":
-                yield TlsCase(
-                    id=f"certificate_{certificate}_{security}",
-                    security=security,
-                    certificate=certificate,
-                    last_stage="tls",
-                )
-        yield TlsCase(id=f"only_old_tls_{security}", security=security, only_old_tls=True, last_stage="tls")
+    certificates = tuple(
+        TlsCase(
+            id=f"certificate_{certificate}_{security}", security=security, certificate=certificate, last_stage="tls"
+        )
+        for security in securities
+        for certificate in CERTIFICATES
+        if certificate != "good"
+    )
+    old = tuple(
+        TlsCase(id=f"only_old_tls_{security}", security=security, only_old_tls=True, last_stage="tls")
+        for security in securities
+    )
+    return (*_SCRIPTED, *certificates, *old)

@@ -1,0 +1,1 @@
+"""The conformance kit: the scripted SMTP server and its grids of faults."""
