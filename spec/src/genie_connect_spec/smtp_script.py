@@ -132,7 +132,10 @@ class Hang:
 
 @attrs.frozen
 class StopReading:
-    """Say nothing more and read nothing more: the client's window closes."""
+    """Say nothing more and read nothing more: the client's window closes.
+
+    The server then notices only a client that resets, since a polite close waits behind the bytes that nobody reads.
+    """
 
 
 @attrs.frozen
