@@ -1,0 +1,192 @@
+"""The client on httpx2's transport: its pool and HTTP/1.1, without redirects, cookies, proxies or decoding."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from genie_connect.http.client import Limits, Response
+from genie_connect.http.errors import NoAnswer, NotSent, TransportError
+from genie_connect.http.target import Origin
+from genie_connect.model.frozen import EMPTY, FrozenMap
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+\Z")
+_VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
+# No answer may be compressed: what it unpacks to is not bounded by what was read.
+_ALWAYS = {"accept-encoding": "identity", "user-agent": "genie-connect"}
+
+_ERRORS: dict[type[Exception], tuple[type[TransportError], str, str]] = {
+    httpx2.PoolTimeout: (NotSent, "pool", "no connection became free in time"),
+    httpx2.ConnectTimeout: (NotSent, "time_out", "the connection was not made in time"),
+    httpx2.ConnectError: (NotSent, "connect", "the connection was not made"),
+    httpx2.UnsupportedProtocol: (NotSent, "refused_locally", "the scheme is not supported"),
+    httpx2.LocalProtocolError: (NotSent, "refused_locally", "the request is not valid HTTP"),
+    httpx2.WriteTimeout: (NoAnswer, "time_out", "the request could not be written in time"),
+    httpx2.WriteError: (NoAnswer, "closed", "the connection broke while the request was written"),
+    httpx2.ReadTimeout: (NoAnswer, "time_out", "no answer came in time"),
+    httpx2.ReadError: (NoAnswer, "closed", "the connection broke before the answer was whole"),
+    httpx2.CloseError: (NoAnswer, "closed", "the connection broke before the answer was whole"),
+    httpx2.RemoteProtocolError: (NoAnswer, "protocol", "the connection ended, or what came is not HTTP"),
+    TimeoutError: (NoAnswer, "time_out", "the exchange did not end in time"),
+    httpx2.TransportError: (NoAnswer, "protocol", "the exchange failed"),
+}
+"""httpx2's errors, the special before the general. One that has begun to write is never ``NotSent`` (see below)."""
+
+_CONNECT_CAUSES: dict[type[Exception], tuple[str, str]] = {
+    socket.gaierror: ("dns", "the host name cannot be resolved"),
+    ssl.SSLCertVerificationError: ("certificate", "the server's certificate is not trusted"),
+    ssl.SSLError: ("tls", "the TLS handshake failed"),
+}
+
+
+class Httpx2Client:
+    """An ``HttpClient``. Use ``open_client`` to make one."""
+
+    def __init__(self, origin: Origin, *, limits: Limits, ca_file: Path | None = None) -> None:
+        self._origin = origin
+        self._limits = limits
+        self._ca_file = ca_file
+        self._transport: httpx2.AsyncHTTPTransport | None = None
+
+    async def open(self) -> None:
+        """Make the pool. Connects to nothing."""
+        if self._transport is None:
+            # The transport below the client: no environment, cookies or log lines with URLs come between.
+            self._transport = httpx2.AsyncHTTPTransport(
+                verify=tls_context(self._ca_file),
+                trust_env=False,
+                limits=httpx2.Limits(
+                    max_connections=self._limits.max_connections,
+                    max_keepalive_connections=self._limits.max_connections,
+                    keepalive_expiry=self._limits.keepalive_s,
+                ),
+            )
+
+    async def close(self) -> None:
+        """Close every connection. May be called twice."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = EMPTY,
+        content: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> Response:
+        """See ``HttpClient.request``."""
+        transport = self._transport
+        if transport is None:
+            raise NotSent("refused_locally", "the client is closed")
+        progress = _Progress()
+        request = self._request(method, url, headers, content, progress)
+        total_s = self._limits.total_s if timeout_s is None else min(timeout_s, self._limits.total_s)
+        try:
+            async with asyncio.timeout(total_s):
+                return await self._exchange(transport, request, progress)
+        except TransportError:
+            raise
+        except (httpx2.TransportError, TimeoutError) as error:
+            failure = _failure(error, progress)
+        # Outside the handler: the chain of an httpx2 error may quote what was to be sent.
+        raise failure
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes, progress: _Progress
+    ) -> httpx2.Request:
+        try:
+            target = self._origin.resolve(url)
+        except ValueError as error:
+            raise NotSent("refused_locally", f"the URL {error}") from None
+        for name, value in headers.items():
+            if not _NAME.match(name) or not _VALUE.match(value):
+                # Named but not quoted: the value may be the API key.
+                raise NotSent("refused_locally", f"the header field {name!r:.60} holds what HTTP does not allow")
+        limits = self._limits
+        extensions = {
+            "timeout": {
+                "pool": limits.connect_s,
+                "connect": limits.connect_s,
+                "read": limits.read_s,
+                "write": limits.read_s,
+            },
+            "trace": progress.trace(),
+        }
+        return httpx2.Request(method, target, headers={**_ALWAYS, **headers}, content=content, extensions=extensions)
+
+    async def _exchange(
+        self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, progress: _Progress
+    ) -> Response:
+        answer = await transport.handle_async_request(request)
+        progress.status = answer.status_code
+        try:
+            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                raise NoAnswer("protocol", "the answer is compressed, which was not asked for", status=progress.status)
+            body = bytearray()
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) > self._limits.max_response_bytes:
+                    message = f"the answer has more than {self._limits.max_response_bytes} bytes"
+                    raise NoAnswer("oversize", message, status=progress.status)
+        finally:
+            await answer.aclose()
+        return Response(status=answer.status_code, headers=_headers(answer.headers), body=bytes(body))
+
+
+class _Progress:
+    """How far one request has come."""
+
+    def __init__(self) -> None:
+        self.writing = False
+        self.status: int | None = None
+
+    def trace(self) -> Callable[[str, Any], Awaitable[None]]:
+        """A callback for httpcore2 that notes when the first byte is about to be written."""
+
+        async def note(event: str, _: Any) -> None:
+            if event == "http11.send_request_headers.started":
+                self.writing = True
+
+        return note
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that checks certificates and names, against ``ca_file`` alone where given."""
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=str(ca_file))
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def _failure(error: Exception, progress: _Progress) -> TransportError:
+    kind, reason, message = next(entry for known, entry in _ERRORS.items() if isinstance(error, known))
+    if isinstance(error, httpx2.ConnectError):
+        reason, message = _connect_cause(error) or (reason, message)
+    if progress.writing:
+        return NoAnswer(reason, message, status=progress.status)
+    if kind is NoAnswer:
+        # The limit on the whole exchange ran out before the request was begun.
+        return NotSent(reason, "the connection was not made in time" if reason == "time_out" else message)
+    return kind(reason, message)
+
+
+def _connect_cause(error: BaseException | None) -> tuple[str, str] | None:
+    while error is not None:
+        for known, entry in _CONNECT_CAUSES.items():
+            if isinstance(error, known):
+                return entry
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _headers(headers: httpx2.Headers) -> FrozenMap[str]:
+    return FrozenMap({name.lower(): value for name, value in headers.items()})
