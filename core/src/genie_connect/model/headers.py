@@ -85,7 +85,7 @@ def _pairs(values: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> Iter
 
 
 def _problems(name: object, value: object) -> Iterable[Problem]:
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.match(name) or "=?" in name:
         yield Problem("", "is not a header name: printable ASCII without a colon or spaces, at most 76 characters")
         return
     lower = name.lower()
