@@ -195,6 +195,29 @@ async def test_an_idle_client_is_told_and_dropped() -> None:
 
 
 @pytest.mark.parametrize("security", ["none", "starttls", "tls"])
+def test_it_runs_on_uvloop_too(security: Security, certificate: CertificateFiles) -> None:
+    """The demo and hosts that want speed use that loop."""
+    uvloop = pytest.importorskip("uvloop")
+
+    def deliver(port: int) -> None:
+        context = certificate.client_context()
+        client = smtplib.SMTP_SSL if security == "tls" else smtplib.SMTP
+        options = {"context": context} if security == "tls" else {}
+        with client("127.0.0.1", port, **options) as session:
+            if security == "starttls":
+                session.starttls(context=context)
+            session.sendmail("a@x.test", ["b@x.test"], CONTENT)
+
+    async def serve() -> list[Received]:
+        context = None if security == "none" else certificate.server_context()
+        async with InboxServer(security=security, ssl_context=context) as server:
+            await asyncio.to_thread(deliver, server.port)
+            return await server.wait_for(1, timeout_s=5)
+
+    assert [message.data for message in uvloop.run(serve())] == [CONTENT]
+
+
+@pytest.mark.parametrize("security", ["none", "starttls", "tls"])
 async def test_stopping_leaves_nothing_behind(security: Security, certificate: CertificateFiles) -> None:
     """Clients in every state, some in the middle of a handshake, are dropped with the server."""
     context = None if security == "none" else certificate.server_context()

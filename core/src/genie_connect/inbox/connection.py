@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import attrs
 
@@ -43,9 +44,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client, after the handshake where TLS comes first."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("the inbox serves stream transports only")
-        self._transport = transport
+        # uvloop's transports behave like asyncio.Transport without being instances of it.
+        self._transport = cast("asyncio.Transport", transport)
         peername = transport.get_extra_info("peername")
         self._session = self._hooks.new_session(str(peername[0]) if peername else "")
         self._hooks.opened(self)
