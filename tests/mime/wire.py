@@ -16,6 +16,7 @@ _NAME = re.compile(rb"[!-9;-~]+\Z")
 _ENCODED_WORD = re.compile(r"=\?utf-8\?([qb])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(\?=)[ \t]+(?==\?)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_MAILBOX = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
 _BOUNDARY = re.compile(r'; boundary="([^"]+)"')
 
 
@@ -119,4 +120,18 @@ def mailboxes(value: str) -> list[str]:
         match = angle or bare
         assert match, item
         found.append(match.group(1))
+    return found
+
+
+def names(value: str) -> list[str]:
+    """The display names of an address list, in order, an empty one where there is none."""
+    found = []
+    for item in _MAILBOX.findall(value):
+        name = item.rpartition("<")[0].strip(" ")
+        if name.startswith('"'):
+            assert _QUOTED.fullmatch(name)
+            found.append(re.sub(r"\\(.)", r"\1", name[1:-1]))
+        else:
+            assert "?=" in name or re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*", name)
+            found.append(decoded(name))
     return found
