@@ -12,7 +12,7 @@ import attrs
 from genie_connect.inbox.policy import Received
 from genie_connect.inbox.session import Session
 
-_HANDSHAKE_TIMEOUT_S = 30.0
+HANDSHAKE_TIMEOUT_S = 30.0
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -24,7 +24,6 @@ class ConnectionHooks:
     received: Callable[[Received], None]
     gone: Callable[[Connection], None]
     ssl_context: ssl.SSLContext | None
-    tls_first: bool
     idle_timeout_s: float
 
 
@@ -50,10 +49,7 @@ class Connection(asyncio.Protocol):
         self._session = self._hooks.new_session(str(peername[0]) if peername else "")
         self._hooks.opened(self)
         self._idle_timer = self._loop.call_later(self._hooks.idle_timeout_s, self._check_idle)
-        if self._hooks.tls_first:
-            self._begin_tls()
-        else:
-            self._greet()
+        self._write(self._session.answer(self._session.greet()))
 
     def data_received(self, data: bytes) -> None:
         """Answer everything this segment completes."""
@@ -102,9 +98,6 @@ class Connection(asyncio.Protocol):
         if session.wants_tls:
             self._begin_tls()
 
-    def _greet(self) -> None:
-        self._write(self._session.answer(self._session.greet()))
-
     def _write(self, data: bytes) -> None:
         if data:
             self._transport.write(data)
@@ -121,7 +114,7 @@ class Connection(asyncio.Protocol):
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         try:
             transport = await self._loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
             )
         except (OSError, asyncio.CancelledError):
             # asyncio does not tell the inner protocol that a connection was lost in the handshake.
@@ -136,10 +129,7 @@ class Connection(asyncio.Protocol):
         early = self._session.take_unread()
         self._transport = transport
         self._upgrade = None
-        if self._session.wants_tls:
-            self._session.tls_started()
-        else:
-            self._greet()
+        self._session.tls_started()
         self._session.receive(early)
         self._answer()
 

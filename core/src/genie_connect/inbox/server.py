@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Literal, Self
 
-from genie_connect.inbox.connection import Connection, ConnectionHooks
+from genie_connect.inbox.connection import HANDSHAKE_TIMEOUT_S, Connection, ConnectionHooks
 from genie_connect.inbox.policy import Policy, Received
 from genie_connect.inbox.session import Session
 from genie_connect.inbox.turn import DEFAULT_EXTENSIONS, SessionSettings
@@ -18,7 +19,9 @@ _log = logging.getLogger(__name__)
 
 Security = Literal["none", "starttls", "tls"]
 
+_BACKLOG = 512
 _SHUTDOWN_GRACE_S = 0.25
+_ACCEPT_PAUSE_S = 1.0
 
 
 class InboxServer:
@@ -83,7 +86,9 @@ class InboxServer:
             require_auth=credentials is not None,
             allow_plaintext_auth=allow_plaintext_auth,
         )
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket
+        self._accepting: asyncio.Task[None] | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._waiters: set[asyncio.Future[None]] = set()
         self._hooks = ConnectionHooks(
@@ -92,15 +97,25 @@ class InboxServer:
             received=self._store,
             gone=self._connections.discard,
             ssl_context=ssl_context,
-            tls_first=security == "tls",
             idle_timeout_s=idle_timeout_s,
         )
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._hooks), self.host, self.port, backlog=512
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        family, kind, protocol, _, address = (
+            await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        )[0]
+        self._socket = socket.socket(family, kind, protocol)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(_BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self.port = self._socket.getsockname()[1]
+        self._accepting = asyncio.create_task(self._accept(self._socket), name="inbox")
         return self
 
     async def __aexit__(
@@ -110,10 +125,18 @@ class InboxServer:
 
     async def close(self) -> None:
         """Stop listening, end every connection with 421 and wait until all are gone; may be called twice."""
-        if self._server is None:
+        if self._accepting is None:
             return
-        server, self._server = self._server, None
-        server.close()
+        accepting, self._accepting = self._accepting, None
+        accepting.cancel()
+        # By the time this returns every handshake has begun, and so owns its socket and closes it when cancelled.
+        await asyncio.wait([accepting])
+        self._socket.close()
+        handshakes = set(self._handshakes)
+        for handshake in handshakes:
+            handshake.cancel()
+        if handshakes:
+            await asyncio.wait(handshakes)
         connections = set(self._connections)
         for connection in connections:
             connection.shut_down()
@@ -124,7 +147,6 @@ class InboxServer:
             for connection in connections:
                 connection.abort()
             await asyncio.wait(gone)
-        await server.wait_closed()
 
     async def wait_for(self, count: int, timeout_s: float) -> list[Received]:
         """Return the messages once `count` have been received in all; raises TimeoutError after `timeout_s`."""
@@ -140,6 +162,32 @@ class InboxServer:
         except TimeoutError:
             raise TimeoutError(f"received {self.received_count} of {count} messages in {timeout_s} s") from None
         return list(self.messages)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError:
+                _log.exception("accepting a connection failed; trying again in %s s", _ACCEPT_PAUSE_S)
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            handshake = asyncio.create_task(self._open(client), name="inbox connection")
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _open(self, client: socket.socket) -> None:
+        # Accepting by hand, not by create_server, keeps hold of handshakes that are under way when the server stops.
+        tls_first = self.security == "tls"
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Connection(self._hooks),
+                client,
+                ssl=self._hooks.ssl_context if tls_first else None,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls_first else None,
+            )
+        except OSError as error:
+            _log.info("a client left before the greeting: %s", type(error).__name__)
 
     def _new_session(self, peer: str) -> Session:
         return Session(
