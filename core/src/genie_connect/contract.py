@@ -29,21 +29,24 @@ class Kind(StrEnum):
     SMTP = "smtp"
 
 
+_is_text = attrs.validators.instance_of(str)
+
+
 @attrs.frozen(kw_only=True)
 class ConnectorInfo:
     """What a connector is.
 
     ``id`` is the entry point's name. ``settings_class`` is made with ``@settings``. ``api`` is the minor version of
-    the contract that the connector needs at least.
+    the contract that the connector needs at least. Raises ``TypeError`` or ``ValueError`` for anything else.
     """
 
-    id: str
-    title: str
+    id: str = attrs.field(validator=_is_text)
+    title: str = attrs.field(validator=_is_text)
     kind: Kind = attrs.field(converter=Kind)
     settings_class: type[Any]
-    docs_url: str = ""
-    summary: str = ""
-    api: int = API_MINOR
+    docs_url: str = attrs.field(default="", validator=_is_text)
+    summary: str = attrs.field(default="", validator=_is_text)
+    api: int = attrs.field(default=API_MINOR, validator=attrs.validators.instance_of(int))
 
 
 @attrs.frozen(kw_only=True)

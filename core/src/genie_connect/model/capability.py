@@ -6,7 +6,7 @@ title; the headline ones make the short table that operators see first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 import attrs
@@ -60,17 +60,25 @@ TITLES = HEADLINES | {
 _WORDS = {Level.YES: "Yes", Level.CONDITIONAL: "Yes", Level.HOST: "By the host", Level.NO: "No"}
 
 
+def _limits(given: Mapping[str, int]) -> FrozenMap[int]:
+    for name, limit in given.items():
+        if type(limit) is not int or limit < 0:
+            raise ValueError(f"the limit {name} is {limit!r}, not a whole number from 0 up")
+    return FrozenMap(given)
+
+
 @attrs.frozen(kw_only=True)
 class Capability:
     """One capability: its level, limits by name (units in the names, as in ``max_message_bytes``), and a note.
 
-    ``support`` is the text of the Support column where level and note do not make a good one.
+    ``support`` is the text of the Support column where level and note do not make a good one. Raises ``ValueError``
+    for a level or limit that is none.
     """
 
     name: str
-    level: Level
+    level: Level = attrs.field(converter=Level)
     note: str = ""
-    limits: FrozenMap[int] = EMPTY
+    limits: FrozenMap[int] = attrs.field(default=EMPTY, converter=_limits)
     support: str = ""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
@@ -41,6 +42,18 @@ class Retry(StrEnum):
     """on this connection after a wait, or on another one now"""
 
 
+def _seconds(value: float | None) -> float | None:
+    """A wait as it can be waited: none that has passed, none without end."""
+    if value is None or not math.isfinite(value):
+        return None
+    return max(0.0, value)
+
+
+_is_text = attrs.validators.instance_of(str)
+_may_be_text = attrs.validators.optional(_is_text)
+_may_be_number = attrs.validators.optional(attrs.validators.instance_of(int))
+
+
 @attrs.frozen(kw_only=True)
 class Outcome:
     """One recipient's outcome.
@@ -49,23 +62,24 @@ class Outcome:
     ``text`` what the other side said, cleaned. ``reason`` is a word of the vocabulary in ``spec``
     (``recipient_rejected``, ``throttled``, ``auth``, ...), ``hint`` what to do, ``stage`` how far it had come.
     ``provider_id`` is the other side's id, kept apart from our Message-ID. ``suppress`` is set only where the other
-    side said that the mailbox does not exist.
+    side said that the mailbox does not exist. Raises ``TypeError`` or ``ValueError`` for anything else, here and not
+    when the outcome is acted on: by then the message has left.
     """
 
-    recipient: str
-    state: State
-    connection: str | None = None
-    stage: str = ""
-    code: int | None = None
-    enhanced: str | None = None
+    recipient: str = attrs.field(validator=_is_text)
+    state: State = attrs.field(converter=State)
+    connection: str | None = attrs.field(default=None, validator=_may_be_text)
+    stage: str = attrs.field(default="", validator=_is_text)
+    code: int | None = attrs.field(default=None, validator=_may_be_number)
+    enhanced: str | None = attrs.field(default=None, validator=_may_be_text)
     text: str | None = attrs.field(default=None, converter=attrs.converters.optional(clean_reply))
-    reason: str | None = None
-    hint: str | None = None
-    scope: Scope = Scope.RECIPIENT
-    retry: Retry = Retry.NEVER
-    retry_after_s: float | None = None
-    provider_id: str | None = None
-    suppress: bool = False
+    reason: str | None = attrs.field(default=None, validator=_may_be_text)
+    hint: str | None = attrs.field(default=None, validator=_may_be_text)
+    scope: Scope = attrs.field(default=Scope.RECIPIENT, converter=Scope)
+    retry: Retry = attrs.field(default=Retry.NEVER, converter=Retry)
+    retry_after_s: float | None = attrs.field(default=None, converter=_seconds)
+    provider_id: str | None = attrs.field(default=None, validator=_may_be_text)
+    suppress: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
     def __attrs_post_init__(self) -> None:
         if self.state in (State.ACCEPTED, State.UNKNOWN, State.SUPPRESSED) and self.retry is not Retry.NEVER:

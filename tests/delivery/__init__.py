@@ -1,0 +1,1 @@
+"""From a message to outcomes: suppression gate, planner, breaker, limiter, attempt loop."""

@@ -1,0 +1,1 @@
+"""The doors: Host, SyncHost and the configuration."""

@@ -1,0 +1,1 @@
+"""Loading connectors, and calling them."""
