@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import attrs
@@ -55,7 +56,8 @@ def _converter() -> Converter:
 
     converter = Converter(prefer_attrib_converters=True)
     for primitive, noun in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
-        converter.register_structure_hook(primitive, _exactly(primitive, noun))
+        # By identity: cattrs would take a hook for str as one for every StrEnum too.
+        converter.register_structure_hook_func(partial(operator.is_, primitive), _exactly(primitive, noun))
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(bytes, _bytes)
     converter.register_structure_hook(datetime, _time)
