@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from enum import Enum
-from functools import cache, partial
+from enum import Enum, IntEnum, StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import attrs
@@ -56,15 +55,16 @@ def _converter() -> Converter:
 
     converter = Converter(prefer_attrib_converters=True)
     for primitive, noun in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
-        # By identity: cattrs would take a hook for str as one for every StrEnum too.
-        converter.register_structure_hook_func(partial(operator.is_, primitive), _exactly(primitive, noun))
+        converter.register_structure_hook(primitive, _exactly(primitive, noun))
+    for enum in (Enum, StrEnum, IntEnum):
+        # cattrs dispatches along the method resolution order, where str and int come before Enum itself.
+        converter.register_structure_hook(enum, _enum)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(bytes, _bytes)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(Address, lambda data, _: Address.parse(data))
     converter.register_structure_hook_func(lambda hint: hint is Any, lambda data, _: data)
     converter.register_structure_hook_func(lambda hint: hint == bytes | FileContent, _bytes)
-    converter.register_structure_hook_func(_is_enum, _enum)
     converter.register_structure_hook_factory(_is_tuple, _tuple(converter))
     converter.register_structure_hook_factory(_is_optional, _optional(converter))
     converter.register_structure_hook_factory(_is_frozen_map, _frozen_map(converter))
@@ -122,10 +122,6 @@ def _time(data: Any, _: Any) -> datetime:
     if time.tzinfo is None:
         raise ValidationError.single("", "has no time zone", _TIME_FORM)
     return time.astimezone(UTC)
-
-
-def _is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Enum)
 
 
 def _enum(data: Any, hint: Any) -> Any:
