@@ -11,6 +11,7 @@ from genie_connect.mime.gate import has_long_line
 
 BASE64_LINE_BYTES = 57  # 76 characters, the most that RFC 2045 section 6.8 allows
 BASE64_LINE_OCTETS = 76
+_QP_LINE_OCTETS = 76  # RFC 2045 section 6.7 (5)
 _HIGH = bytes(range(128, 256))
 
 
@@ -49,8 +50,17 @@ def encoded_text(text: str, *, eight_bit: bool) -> Body:
 def quoted_printable(data: bytes) -> bytes:
     """``data``, whose line ends are CRLF, in quoted-printable (RFC 2045 section 6.7)."""
     encoded = binascii.b2a_qp(data, istext=True)
-    # Soft line breaks follow the kind of line end found in the data, and are bare LF where there is none.
-    return encoded if b"\n" in data else encoded.replace(b"\n", b"\r\n")
+    if b"\n" not in data:
+        # Soft line breaks follow the kind of line end found in the data, and are bare LF where there is none.
+        encoded = encoded.replace(b"\n", b"\r\n")
+    if b" \r\n" in data or b"\t\r\n" in data or data.endswith((b" ", b"\t")):
+        # The blank at the end of a full line becomes =20 without another look at the length, which is then 77.
+        encoded = b"\r\n".join([_broken(line) for line in encoded.split(b"\r\n")])
+    return encoded
+
+
+def _broken(line: bytes) -> bytes:
+    return line if len(line) <= _QP_LINE_OCTETS else line[:-3] + b"=\r\n" + line[-3:]
 
 
 def base64_lines(data: bytes) -> bytes:
