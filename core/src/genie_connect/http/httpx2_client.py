@@ -6,10 +6,11 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 
 from genie_connect.http.client import Limits, Response
@@ -60,7 +61,7 @@ class Httpx2Client:
         if self._transport is None:
             # The transport below the client: no environment, cookies or log lines with URLs come between.
             self._transport = httpx2.AsyncHTTPTransport(
-                verify=tls_context(self._ca_file),
+                verify=tls_context(self._ca_file) if self._origin.scheme == "https" else _trusting_nobody(),
                 trust_env=False,
                 limits=httpx2.Limits(
                     max_connections=self._limits.max_connections,
@@ -98,6 +99,8 @@ class Httpx2Client:
             raise
         except (httpx2.TransportError, TimeoutError) as error:
             failure = _failure(error, progress)
+        finally:
+            await progress.close_unfinished()
         # Outside the handler: the chain of an httpx2 error may quote what was to be sent.
         raise failure
 
@@ -120,7 +123,7 @@ class Httpx2Client:
                 "read": limits.read_s,
                 "write": limits.read_s,
             },
-            "trace": progress.trace(),
+            "trace": progress.note,
         }
         return httpx2.Request(method, target, headers={**_ALWAYS, **headers}, content=content, extensions=extensions)
 
@@ -144,20 +147,29 @@ class Httpx2Client:
 
 
 class _Progress:
-    """How far one request has come."""
+    """How far one request has come, as httpcore2 tells it."""
 
     def __init__(self) -> None:
         self.writing = False
         self.status: int | None = None
+        self._handshaking: httpcore2.AsyncNetworkStream | None = None
 
-    def trace(self) -> Callable[[str, Any], Awaitable[None]]:
-        """A callback for httpcore2 that notes when the first byte is about to be written."""
-
-        async def note(event: str, _: Any) -> None:
-            if event == "http11.send_request_headers.started":
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """The callback of the extension ``trace``."""
+        match event:
+            case "connection.connect_tcp.complete":
+                self._handshaking = info["return_value"]
+            case "connection.start_tls.complete":
+                self._handshaking = None
+            case "http11.send_request_headers.started":
+                self._handshaking = None
                 self.writing = True
 
-        return note
+    async def close_unfinished(self) -> None:
+        """Close the socket of a handshake that was cancelled; httpcore2 2.16 leaves it open."""
+        stream, self._handshaking = self._handshaking, None
+        if stream is not None:
+            await stream.aclose()
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -165,6 +177,11 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         return ssl.create_default_context(cafile=str(ca_file))
     return httpx2.create_ssl_context(trust_env=False)
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    # Plain HTTP has no use for a context, and loading the system's certificates costs tens of milliseconds.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _failure(error: Exception, progress: _Progress) -> TransportError:

@@ -126,6 +126,7 @@ class SandboxProvider:
     ) -> None:
         if self._coming_up is not None:
             self._coming_up.cancel()
+            await asyncio.gather(self._coming_up, return_exceptions=True)
         await self._server.stop()
 
     def behave(self, behaviour: Behaviour = NORMAL) -> None:
@@ -319,6 +320,8 @@ class SandboxProvider:
         self.behave(behaviour)
         self._refusals = {address.lower(): kind for address, kind in refusals.refuse.items()}
         if refusals.down_s is not None:
+            if self._coming_up is not None:
+                self._coming_up.cancel()
             self._coming_up = asyncio.get_running_loop().create_task(self._down_for(refusals.down_s))
         return _json({"behaviour": unstructure(behaviour)})
 

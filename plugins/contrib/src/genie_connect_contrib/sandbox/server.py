@@ -73,11 +73,12 @@ class HttpServer:
         if server is None:
             return
         server.close()
-        gone = [connection.gone for connection in self.connections]
-        for connection in tuple(self.connections):
+        dropped = tuple(self.connections)
+        for connection in dropped:
             connection.drop()
-        if gone:
-            await asyncio.wait(gone)
+        for connection in dropped:
+            await connection.gone
+        await asyncio.gather(*(connection.task for connection in dropped if connection.task), return_exceptions=True)
         await server.wait_closed()
 
 
@@ -89,7 +90,7 @@ class _Connection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
         self._body = bytearray()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # TCP and TLS give this subclass
@@ -101,8 +102,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connections.discard(self)
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -127,7 +128,7 @@ class _Connection(asyncio.Protocol):
             self._body += event.data
             if len(self._body) > self._owner.max_body_bytes:
                 self._refuse(413)
-        elif isinstance(event, h11.EndOfMessage) and self._request is not None and self._task is None:
+        elif isinstance(event, h11.EndOfMessage) and self._request is not None and self.task is None:
             headers = FrozenMap(
                 {name.decode("latin-1"): value.decode("latin-1") for name, value in self._request.headers}
             )
@@ -137,7 +138,7 @@ class _Connection(asyncio.Protocol):
                 headers=headers,
                 body=bytes(self._body),
             )
-            self._task = asyncio.get_running_loop().create_task(self._answer(call))
+            self.task = asyncio.get_running_loop().create_task(self._answer(call))
         elif isinstance(event, h11.ConnectionClosed):
             self._transport.close()
 
@@ -147,7 +148,7 @@ class _Connection(asyncio.Protocol):
         except Exception:  # noqa: BLE001  # a client that waits for ever would hide the mistake; a 500 shows it
             _log.exception("the handler failed")
             answer = Answer(status=500)
-        self._task = None
+        self.task = None
         if answer is None:
             self._transport.close()
             return
