@@ -73,5 +73,12 @@ class Secret:
     def __hash__(self) -> int:
         return hash((type(self), self._given))
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        # It cannot change, so a copy of the settings around it may share it; the default would go through pickle.
+        return self
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: the value would be readable in the result")
