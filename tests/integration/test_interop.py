@@ -24,6 +24,7 @@ class StoppedCalendar(SystemClock):
     """The machine's clock with a date that stands still, so that the Date field is known."""
 
     def now(self) -> datetime:
+        """Always the same."""
         return SENT_AT
 
 
@@ -94,6 +95,7 @@ class Sending:
     state: Any
 
     async def send(self, case: Case) -> tuple[Batch, Mapping[str, Outcome]]:
+        """Hand the case over; what was handed over, and each recipient's outcome."""
         batch = await batch_of(case)
         context = SendContext(attempt_id=case.name, deadline=SystemClock().monotonic() + 60, clock=StoppedCalendar())
         outcomes = await self.handle.send(self.state, batch, context, self.handle.capabilities())
