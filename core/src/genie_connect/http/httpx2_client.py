@@ -8,15 +8,17 @@ import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpcore2
 import httpx2
 
 from genie_connect.http.client import Limits, Response
 from genie_connect.http.errors import NoAnswer, NotSent, TransportError
 from genie_connect.http.target import Origin
 from genie_connect.model.frozen import EMPTY, FrozenMap
+
+if TYPE_CHECKING:
+    import httpcore2
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
@@ -36,9 +38,10 @@ _ERRORS: dict[type[Exception], tuple[type[TransportError], str, str]] = {
     httpx2.CloseError: (NoAnswer, "closed", "the connection broke before the answer was whole"),
     httpx2.RemoteProtocolError: (NoAnswer, "protocol", "the connection ended, or what came is not HTTP"),
     TimeoutError: (NoAnswer, "time_out", "the exchange did not end in time"),
+    OSError: (NoAnswer, "closed", "the connection broke"),  # what anyio lets through, as a broken TLS record
     httpx2.TransportError: (NoAnswer, "protocol", "the exchange failed"),
 }
-"""httpx2's errors, the special before the general. One that has begun to write is never ``NotSent`` (see below)."""
+"""httpx2's errors, the special before the general. Where writing has begun, none of them is ``NotSent``."""
 
 _CONNECT_CAUSES: dict[type[Exception], tuple[str, str]] = {
     socket.gaierror: ("dns", "the host name cannot be resolved"),
@@ -97,7 +100,7 @@ class Httpx2Client:
                 return await self._exchange(transport, request, progress)
         except TransportError:
             raise
-        except (httpx2.TransportError, TimeoutError) as error:
+        except (httpx2.TransportError, OSError) as error:
             failure = _failure(error, progress)
         finally:
             await progress.close_unfinished()
@@ -147,7 +150,7 @@ class Httpx2Client:
 
 
 class _Progress:
-    """How far one request has come, as httpcore2 tells it."""
+    """How far one request has come, as httpcore2's extension ``trace`` tells it."""
 
     def __init__(self) -> None:
         self.writing = False
@@ -155,15 +158,15 @@ class _Progress:
         self._handshaking: httpcore2.AsyncNetworkStream | None = None
 
     async def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """The callback of the extension ``trace``."""
-        match event:
-            case "connection.connect_tcp.complete":
-                self._handshaking = info["return_value"]
-            case "connection.start_tls.complete":
-                self._handshaking = None
-            case "http11.send_request_headers.started":
-                self._handshaking = None
-                self.writing = True
+        """Take in one trace event."""
+        if event == "connection.connect_tcp.complete":
+            self._handshaking = info["return_value"]
+        elif event == "connection.start_tls.complete":
+            self._handshaking = None
+        elif not event.startswith(("connection.connect_tcp.", "connection.start_tls.")):
+            # Whatever is not part of connecting counts as writing: a wrong guess may cost a repetition, not a copy.
+            self._handshaking = None
+            self.writing = True
 
     async def close_unfinished(self) -> None:
         """Close the socket of a handshake that was cancelled; httpcore2 2.16 leaves it open."""
@@ -188,12 +191,12 @@ def _failure(error: Exception, progress: _Progress) -> TransportError:
     kind, reason, message = next(entry for known, entry in _ERRORS.items() if isinstance(error, known))
     if isinstance(error, httpx2.ConnectError):
         reason, message = _connect_cause(error) or (reason, message)
-    if progress.writing:
+    if isinstance(error, OSError) and not progress.writing:
+        # Not an error of reading or writing, but the limit on the whole, or a socket that was never connected.
+        kind, message = NotSent, "the connection was not made"
+    if kind is NoAnswer or progress.writing:
         return NoAnswer(reason, message, status=progress.status)
-    if kind is NoAnswer:
-        # The limit on the whole exchange ran out before the request was begun.
-        return NotSent(reason, "the connection was not made in time" if reason == "time_out" else message)
-    return kind(reason, message)
+    return NotSent(reason, message)
 
 
 def _connect_cause(error: BaseException | None) -> tuple[str, str] | None:
