@@ -133,6 +133,9 @@ def test_message_for_bcc_alone_names_nobody() -> None:
         {"X-A": "b\x00"},
         {"Bcc": "evil@evil.example"},
         {"Resent-Bcc": "evil@evil.example"},
+        {"To": "evil@evil.example"},
+        {"mime-version": "1.0"},
+        {"Content-Type": "text/html"},
         {"X A": "b"},
         {"": "b"},
         {"References": "\u00e9"},
@@ -147,7 +150,18 @@ def test_gate_stops_what_went_past_the_model(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "message_id",
-    ["", "a@b", "<a@b", "<a@b>\r\nBcc: e@evil.example", "<a b@c>", "<a@b>\n", "<" + "x" * 3000 + "@y>", "<\u00e9@b>"],
+    [
+        "",
+        "a@b",
+        "<ab>",
+        "<a@b@c>",
+        "<a@b",
+        "<a@b>\r\nBcc: e@evil.example",
+        "<a b@c>",
+        "<a@b>\n",
+        "<" + "x" * 3000 + "@y>",
+        "<\u00e9@b>",
+    ],
 )
 def test_gate_stops_a_message_id_that_is_none(message_id: str) -> None:
     """A Message-ID is one short token between angle brackets, or nothing is composed."""

@@ -108,6 +108,10 @@ def test_subject(subject: str) -> None:
 @slow
 @given(value=LINES.filter(str.strip))
 @example(value="a" * 900 + " é")
+@example(value="a" + " " * 5000 + "b")
+@example(value="a" + " " * 59 + "b" * 900)
+@example(value="a" + " " * 60 + "b" * 900)
+@example(value=("a" * 900 + " ") * 8 + "a")
 @example(value="é " + "b" * 998)
 def test_own_header(value: str) -> None:
     """An own header field of free text is read back exactly."""
@@ -424,6 +428,13 @@ def test_structured_field_is_folded_and_never_encoded(name: str) -> None:
     assert wire.read(data).get(name) == value
     assert b"=?" not in data
     assert sum(len(line) > 76 for line in data.split(b"\r\n")) <= sum(len(word) > 75 for word in value.split())
+
+
+def test_blanks_of_a_structured_field_mean_nothing() -> None:
+    """However many blanks there are, the lines stay within bounds and the words the same."""
+    value = "<1@example.com>" + " " * 5000 + "<2@example.com>"
+    data = wire_of(Message(to="bob@example.org", text="x", headers={"References": value}))
+    assert wire.read(data).get("References").split() == value.split()
 
 
 def test_structured_field_that_cannot_be_folded_is_refused() -> None:

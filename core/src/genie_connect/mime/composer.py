@@ -33,7 +33,7 @@ from genie_connect.model.headers import STRUCTURED
 from genie_connect.model.message import Message
 
 _CHUNK_BYTES = 1024 * BASE64_LINE_BYTES
-_MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,900}>\Z")
+_MESSAGE_ID = re.compile(r"<[!-;=?A-~]{1,400}@[!-;=?A-~]{1,400}>\Z")
 _MIME_VERSION = ("MIME-Version", "MIME-Version: 1.0\r\n")
 
 _Header = tuple[str, str]

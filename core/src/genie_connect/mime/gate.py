@@ -14,6 +14,7 @@ from genie_connect.errors import UnsafeMessage
 MAX_LINE_OCTETS = 998  # RFC 5322 section 2.1.1, without CRLF
 # What stands before the first colon of each line that is no continuation, or the whole line where it has none.
 _FIELD = re.compile(rb"\r\n([^ \t\r][^:\r]*:?)")
+_HIDDEN = frozenset([b"bcc:", b"resent-bcc:"])
 _BLANK_LINE = re.compile(rb"\r\n[ \t]*\r\n")
 _NAMES = re.compile(rb"[!-9;-~]+:(?:\n[!-9;-~]+:)*\Z")  # RFC 5322 section 2.2
 
@@ -47,7 +48,7 @@ def has_long_line(data: bytes) -> bool:
 
 
 def check_header(head: bytes, names: Sequence[str]) -> None:
-    """Raise ``UnsafeMessage`` unless ``head`` holds exactly the fields ``names`` in this order, Bcc not among them.
+    """Raise ``UnsafeMessage`` unless ``head`` holds exactly the fields ``names`` in this order, each once and no Bcc.
 
     ``head`` is a header block without the blank line that ends it; ``check_wire`` has to see it as well.
     """
@@ -57,6 +58,8 @@ def check_header(head: bytes, names: Sequence[str]) -> None:
     found = b"\n".join(_FIELD.findall(b"\r\n" + head))
     if found != (":\n".join(names) + ":").encode() or not _NAMES.match(found):
         raise UnsafeMessage("other header fields than were set")
-    lower = b"\n" + found.lower()
-    if b"\nbcc:" in lower or b"\nresent-bcc:" in lower:
+    lower = set(found.lower().split(b"\n"))
+    if len(lower) != len(names):
+        raise UnsafeMessage("a header field twice")
+    if not lower.isdisjoint(_HIDDEN):
         raise UnsafeMessage("a Bcc field")

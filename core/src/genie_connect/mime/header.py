@@ -15,6 +15,7 @@ from genie_connect.model.address import Address
 
 FOLD_AT = 76  # RFC 2047 section 2 asks for this where RFC 5322 section 2.1.1 would be content with 78
 LONGEST_WORD = 900  # with the longest field name it still stays below the 998 octets of RFC 5322 section 2.1.1
+_LONGEST_GAP = 60
 _MAX_QUOTED = 72
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -95,7 +96,7 @@ def kept(name: str, value: str) -> str:
     if len(name) + 2 + len(value) <= FOLD_AT:
         return f"{name}: {value}\r\n"
     field = _Field(name)
-    field.words(value.split(" "))
+    field.words(value.split())
     return field.written()
 
 
@@ -162,10 +163,13 @@ def content_disposition(value: str, filename: str) -> str:
 
 def _to_encode(words: Sequence[str]) -> tuple[int, int]:
     """From where to where words have to be encoded; blanks next to them count with them, or readers lose some."""
+    ends = (0, len(words) - 1)
+    # So many blanks would fill a line, and nothing could be folded between them.
+    gap = " " * _LONGEST_GAP in " ".join(words)
     marked = [
         index
         for index, word in enumerate(words)
-        if not word.isascii() or "=?" in word or len(word) > LONGEST_WORD or (not word and index in (0, len(words) - 1))
+        if not word.isascii() or "=?" in word or len(word) > LONGEST_WORD or (not word and (gap or index in ends))
     ]
     if not marked:
         return len(words), len(words)
