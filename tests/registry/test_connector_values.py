@@ -70,9 +70,9 @@ class TestCapability:
 
     def test_a_level_may_be_written_as_a_word(self) -> None:
         """The word "no" must not count as available."""
-        assert Capability(name="send.attachments", level="no").available is False  # type: ignore[arg-type]  # a slip
+        assert Capability(name="send.attachments", level="no").available is False
         with pytest.raises(ValueError, match="maybe"):
-            Capability(name="send.attachments", level="maybe")  # type: ignore[arg-type]  # a slip
+            Capability(name="send.attachments", level="maybe")
 
     @pytest.mark.parametrize("limit", ["50", -1, 2.5, True, None])
     def test_a_limit_is_a_whole_number(self, limit: Any) -> None:

@@ -42,7 +42,8 @@ from genie_connect import (
     settings,
 )
 from genie_connect.clock import Clock
-from genie_connect.delivery.suppression import SuppressionStore
+from genie_connect.delivery.suppression import SuppressionGate, SuppressionStore
+from genie_connect.model.batch import Delivery, new_message_id
 from genie_connect.model.capability import TITLES, yes
 
 EVERYTHING = tuple(yes(name) for name in TITLES if name not in ("send.idempotency", "send.schedule", "send.templates"))
@@ -229,6 +230,16 @@ def scripted_host(
     return Host.open(
         {"connections": sections}, registry=registry, clock=clock, suppressions=suppressions, policy=policy
     )
+
+
+async def batch_of(message: Message) -> Batch:
+    """A batch with one copy for all recipients, as the attempt loop would hand it over."""
+    assert message.from_ is not None
+    clearance = await SuppressionGate().clear(message.recipients, message.purpose)
+    delivery = Delivery(
+        message_id=new_message_id(message.from_), recipients=clearance.cleared, to=message.to, cc=message.cc
+    )
+    return Batch(message=message, sender=message.from_, deliveries=(delivery,))
 
 
 def letter(*to: str, **fields: Any) -> Message:

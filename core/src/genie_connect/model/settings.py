@@ -131,6 +131,11 @@ def structure_settings(cls: type[C], data: Mapping[str, Any], *, connector: str 
     return result
 
 
+def is_settings(cls: object) -> bool:
+    """Whether it is a class made with ``@settings``."""
+    return isinstance(cls, type) and attrs.has(cls) and vars(cls).get("__repr__") is _redacted_repr
+
+
 def info_of(field: attrs.Attribute[Any]) -> SettingInfo:
     """What is known of a setting; raises ``TypeError`` for a field that ``setting`` did not make."""
     info = field.metadata.get(_KEY)

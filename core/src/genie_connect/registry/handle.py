@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import attrs
 import pluggy
 
 from genie_connect.contract import ConnectorInfo, Runtime, SendContext, TestContext, WebhookRequest
-from genie_connect.errors import ContractViolation, WebhookRejected
+from genie_connect.errors import ContractViolation, SettingsError, WebhookRejected
 from genie_connect.model.batch import Batch
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Diagnosis, Status, Step
@@ -25,31 +26,32 @@ from genie_connect.model.features import missing, required_by_batch
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.schema import json_schema
 from genie_connect.model.settings import structure_settings
+from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, called
 
 logger = logging.getLogger("genie_connect.registry")
 GRACE_S = 5.0
 """How long after its deadline a connector may still answer before it is cut off."""
+OPEN_TIMEOUT_S = 30.0
+"""How long a connector may take to open, which is no time to reach its provider."""
 
 
 class ConnectorHandle:
-    """A loaded connector. Made by the registry."""
+    """A loaded connector. Made by the registry.
+
+    ``manager`` holds this connector alone: in a shared one, a plug-in object with an odd ``__eq__`` or ``__hash__``
+    would get in the way of all others.
+    """
 
     def __init__(
         self,
         manager: pluggy.PluginManager,
-        plugin: object,
         info: ConnectorInfo,
         *,
         distribution: str,
         version: str,
-        generation: Callable[[], int],
         strict: bool = False,
     ) -> None:
-        self._manager = manager
-        self._plugin = plugin
-        self._callers: dict[str, Callable[..., Any]] = {}
-        self._generation = generation
-        self._made_for = -1
+        self._hooks = manager.hook
         self._strict = strict
         self.info = info
         self.distribution = distribution
@@ -62,144 +64,176 @@ class ConnectorHandle:
 
     def has(self, hook: str) -> bool:
         """Whether the connector implements an optional hook."""
-        return any(caller.name == hook for caller in self._manager.get_hookcallers(self._plugin) or ())
+        return bool(getattr(self._hooks, hook).get_hookimpls())
 
     def settings(self, data: Mapping[str, Any]) -> Any:
         """Checked settings from plain data. Raises ``SettingsError``."""
-        return structure_settings(self.info.settings_class, data, connector=self.id)
+        try:
+            return called(structure_settings, self.info.settings_class, data, connector=self.id)
+        except SettingsError:
+            raise
+        except Exception as error:
+            # The text of a foreign exception may hold a secret; its type does not.
+            raise self._broken("settings", f"raised {_name(error)}") from error
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the settings."""
         return json_schema(self.info.settings_class, title=self.info.title)
 
     def capabilities(self, settings: Any = None) -> CapabilityTable:
-        """The declared table, at the most or with these settings."""
+        """The declared table, at the most or with these settings. Raises ``ContractViolation``."""
         try:
             table = self._call("connector_capabilities", settings=settings)
         except Exception as error:
-            raise self._broken("connector_capabilities", f"raised {type(error).__name__}") from error
-        if not isinstance(table, CapabilityTable) or table.connector != self.id:
+            raise self._broken("connector_capabilities", f"raised {_name(error)}") from error
+        if type(table) is not CapabilityTable or table.connector != self.id:
             raise self._broken("connector_capabilities", f"returned no CapabilityTable of {self.id!r}")
         return table
 
+    def effective(self, state: Any) -> CapabilityTable | None:
+        """The table that the state of a connection carries, once the server has been asked."""
+        try:
+            table = called(getattr, state, "capabilities", None)
+        except Exception:
+            logger.exception("connector %s failed to say what it supports", self.id)
+            return None
+        return table if type(table) is CapabilityTable and table.connector == self.id else None
+
     async def open(self, settings: Any, runtime: Runtime) -> Any:
-        """The connector's state for one connection."""
-        return await self._awaited("connector_open", settings=settings, runtime=runtime)
+        """The connector's state for one connection. Raises whatever the connector does, as an ``Exception``."""
+        try:
+            return await bounded(self._awaitable("connector_open", settings=settings, runtime=runtime), OPEN_TIMEOUT_S)
+        except OverDeadline:
+            raise self._broken("connector_open", f"did not end within {OPEN_TIMEOUT_S:g} s") from None
 
     async def send(self, state: Any, batch: Batch, context: SendContext, table: CapabilityTable) -> tuple[Outcome, ...]:
         """Hand over, one outcome for each recipient in their order, whatever the connector does.
 
         A batch that needs what the table does not offer is refused here, before any I/O.
         """
+        recipients = tuple(address.email for address in batch.recipients)
         lacking = missing(required_by_batch(batch), table)
         if lacking:
-            return _refused(batch, f"{self.info.title} does not support {', '.join(lacking)}")
+            return refused(recipients, f"{self.info.title} does not support {', '.join(lacking)}")
         try:
-            async with asyncio.timeout(context.remaining_s() + GRACE_S):
-                result = await self._awaited("connector_send", state=state, batch=batch, context=context)
-        except TimeoutError:
-            return self._in_doubt(batch, "did not answer by its deadline")
-        except (Exception, SystemExit) as error:
+            work = self._awaitable("connector_send", state=state, batch=batch, context=context)
+            result = await bounded(work, context.remaining_s() + GRACE_S)
+            return called(self._checked, result, recipients)
+        except OverDeadline:
+            if self._strict:
+                raise self._broken("connector_send", "did not answer by its deadline") from None
+            logger.warning("connector %s did not answer by its deadline", self.id)
+            return _in_doubt(recipients, "did not answer by its deadline")
+        except Exception as error:
             if self._strict:
                 raise
             logger.exception("connector %s failed while sending", self.id)
-            return self._in_doubt(batch, f"raised {type(error).__name__}")
-        return self._checked(result, batch)
+            return _in_doubt(recipients, f"raised {_name(error)}")
 
     async def test(self, settings: Any, context: TestContext) -> AsyncIterator[Step]:
         """The steps of a connector test, ended by a failed step where the connector itself fails."""
+        steps: asyncio.Queue[Step | None] = asyncio.Queue()
+        # In one task from beginning to end, since the connector may hold a time-out across its steps.
+        work = asyncio.ensure_future(bounded(self._run_test(settings, context, steps), context.remaining_s() + GRACE_S))
+        work.add_done_callback(lambda _: steps.put_nowait(None))
         try:
-            steps = self._call("connector_test", settings=settings, context=context)
-            if not isinstance(steps, AsyncIterator):
-                raise self._broken("connector_test", "returned no async generator")
-            async for step in steps:
-                if not isinstance(step, Step):
-                    raise self._broken("connector_test", f"gave a {type(step).__name__} for a Step")
+            while (step := await steps.get()) is not None:
                 yield step
-        except (Exception, SystemExit) as error:
+            await work
+        except Exception as error:
             if self._strict:
                 raise
             logger.exception("connector %s failed in its test", self.id)
             yield _failed_step(self.info, error)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _run_test(self, settings: Any, context: TestContext, steps: asyncio.Queue[Step | None]) -> None:
+        given = self._call("connector_test", settings=settings, context=context)
+        if not isinstance(given, AsyncGenerator):
+            raise self._broken("connector_test", "returned no async generator")
+        async with aclosing(given):
+            async for step in given:
+                if not isinstance(step, Step):
+                    raise self._broken("connector_test", f"gave a {type(step).__name__} for a Step")
+                steps.put_nowait(step)
 
     def parse_webhook(self, settings: Any, request: WebhookRequest) -> tuple[Event, ...]:
         """Events of a webhook. Raises ``WebhookRejected``; whatever else the connector raises becomes that."""
         if not self.has("connector_parse_webhook"):
             raise WebhookRejected(f"{self.info.title} takes no webhooks", status=404)
         try:
-            events = self._call("connector_parse_webhook", settings=settings, request=request)
+            events = called(tuple, self._call("connector_parse_webhook", settings=settings, request=request))
         except WebhookRejected:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             logger.exception("connector %s failed to parse a webhook", self.id)
             raise WebhookRejected("the connector could not read it", status=400) from error
-        if not isinstance(events, Sequence) or not all(isinstance(event, Event) for event in events):
+        if not all(isinstance(event, Event) for event in events):
             raise WebhookRejected("the connector gave no events", status=400)
-        return tuple(events)
+        return events
 
     async def close(self, state: Any) -> None:
         """Let the connector release its state; a failure is logged, since there is nobody left to tell."""
         try:
-            async with asyncio.timeout(GRACE_S):
-                await self._awaited("connector_close", state=state)
-        except (Exception, SystemExit):
+            await bounded(self._awaitable("connector_close", state=state), GRACE_S)
+        except Exception:
             if self._strict:
                 raise
             logger.exception("connector %s failed to close", self.id)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
-        # A subset caller also calls plug-ins registered after it was made, so it lives as long as the set of plug-ins.
-        generation = self._generation()
-        if generation != self._made_for:
-            self._callers.clear()
-            self._made_for = generation
-        caller = self._callers.get(hook)
-        if caller is None:
-            others = [plugin for plugin in self._manager.get_plugins() if plugin is not self._plugin]
-            caller = self._callers[hook] = self._manager.subset_hook_caller(hook, others)
-        return caller(**arguments)
+        return called(getattr(self._hooks, hook), **arguments)
 
-    async def _awaited(self, hook: str, **arguments: Any) -> Any:
+    def _awaitable(self, hook: str, **arguments: Any) -> Awaitable[Any]:
         result = self._call(hook, **arguments)
         if not inspect.isawaitable(result):
             raise self._broken(hook, "is not a coroutine function")
-        return await result
+        return result
 
     def _broken(self, hook: str, cause: str) -> ContractViolation:
         return ContractViolation(self.id, hook, cause)
 
-    def _checked(self, result: Any, batch: Batch) -> tuple[Outcome, ...]:
-        expected = batch.recipients
-        good = isinstance(result, Sequence) and len(result) == len(expected)
-        if good and all(
-            isinstance(outcome, Outcome) and outcome.recipient == address.email
-            for outcome, address in zip(result, expected, strict=True)
-        ):
-            return tuple(result)
+    def _checked(self, result: Any, recipients: tuple[str, ...]) -> tuple[Outcome, ...]:
+        given = tuple(result) if isinstance(result, Sequence) else ()
+        if all(_credible(outcome) for outcome in given) and tuple(each.recipient for each in given) == recipients:
+            return given
         if self._strict:
             raise self._broken("connector_send", "gave no outcome for each recipient in their order")
         logger.error("connector %s gave no outcome for each recipient in their order", self.id)
-        return self._salvaged(result, batch)
-
-    def _salvaged(self, result: Any, batch: Batch) -> tuple[Outcome, ...]:
-        """What can be believed of a faulty result: an outcome that names its recipient; the others are in doubt."""
-        given = result if isinstance(result, Sequence) else ()
-        by_email = {outcome.recipient: outcome for outcome in given if isinstance(outcome, Outcome)}
-        doubt = self._in_doubt(batch, "gave no outcome for this recipient")
-        return tuple(by_email.get(outcome.recipient, outcome) for outcome in doubt)
-
-    def _in_doubt(self, batch: Batch, what: str) -> tuple[Outcome, ...]:
-        unknown = Outcome(
-            recipient="",
-            state=State.UNKNOWN,
-            reason="contract_violation",
-            hint=f"The connector {what}; it may have handed the message over. Tell its author.",
-            scope=Scope.MESSAGE,
-        )
-        return tuple(attrs.evolve(unknown, recipient=address.email) for address in batch.recipients)
+        return _salvaged(given, recipients)
 
 
-def _refused(batch: Batch, why: str) -> tuple[Outcome, ...]:
+def _credible(outcome: object) -> bool:
+    """Whether it is an outcome that a connector can give: suppressed is what the gate alone says."""
+    return type(outcome) is Outcome and outcome.state is not State.SUPPRESSED
+
+
+def _salvaged(given: Iterable[Any], recipients: tuple[str, ...]) -> tuple[Outcome, ...]:
+    """What can be believed of a faulty result: the one outcome that names a recipient; the others are in doubt."""
+    named: dict[str, set[Outcome]] = {}
+    for outcome in given:
+        if _credible(outcome):
+            named.setdefault(outcome.recipient, set()).add(outcome)
+    believed = {recipient: outcomes.pop() for recipient, outcomes in named.items() if len(outcomes) == 1}
+    doubt = _in_doubt(recipients, "gave no outcome for this recipient")
+    return tuple(believed.get(outcome.recipient, outcome) for outcome in doubt)
+
+
+def _in_doubt(recipients: Iterable[str], what: str) -> tuple[Outcome, ...]:
+    unknown = Outcome(
+        recipient="",
+        state=State.UNKNOWN,
+        reason="contract_violation",
+        hint=f"The connector {what}; it may have handed the message over. Tell its author.",
+        scope=Scope.MESSAGE,
+    )
+    return tuple(attrs.evolve(unknown, recipient=recipient) for recipient in recipients)
+
+
+def refused(recipients: Iterable[str], why: str) -> tuple[Outcome, ...]:
+    """The outcomes of a batch that asks for what the connector cannot do: nothing was handed over."""
     refusal = Outcome(
         recipient="",
         state=State.REJECTED,
@@ -209,15 +243,19 @@ def _refused(batch: Batch, why: str) -> tuple[Outcome, ...]:
         scope=Scope.MESSAGE,
         retry=Retry.OTHER,
     )
-    return tuple(attrs.evolve(refusal, recipient=address.email) for address in batch.recipients)
+    return tuple(attrs.evolve(refusal, recipient=recipient) for recipient in recipients)
 
 
-def _failed_step(info: ConnectorInfo, error: BaseException) -> Step:
+def _name(error: Exception) -> str:
+    return str(error) if isinstance(error, Crashed) else type(error).__name__
+
+
+def _failed_step(info: ConnectorInfo, error: Exception) -> Step:
     diagnosis = Diagnosis(
         code="connector_failed",
         title=f"{info.title} failed",
         cause="The connector itself has a fault; this says nothing about your settings.",
-        evidence=type(error).__name__,
+        evidence=_name(error),
         fixes=("Update the package, and tell its author.",),
     )
     return Step(id="connector", title="Connector", status=Status.FAIL, summary=diagnosis.title, diagnosis=diagnosis)

@@ -7,16 +7,19 @@ in silence. Here every entry point is tried by itself; what fails is kept with p
 from __future__ import annotations
 
 import os
+import re
 import traceback
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import pluggy
 
 from genie_connect.contract import API_MAJOR, API_MINOR, ENTRY_POINT_GROUP, ConnectorInfo
 from genie_connect.hookspecs import PROJECT, REQUIRED_HOOKS, ConnectorSpec
-from genie_connect.model.settings import info_of
+from genie_connect.model.schema import json_schema
+from genie_connect.model.settings import is_settings
+from genie_connect.registry.isolation import called, explained
 
 if TYPE_CHECKING:
     import importlib_metadata
@@ -48,9 +51,9 @@ class Failure:
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """A connector that passed every check."""
+    """A connector that passed every check, alone in its plug-in manager."""
 
-    plugin: object
+    manager: pluggy.PluginManager
     info: ConnectorInfo
     distribution: str
     version: str
@@ -84,16 +87,49 @@ def installed() -> tuple[EntryPoint, ...]:
     # Imported where it is used, once in a process: it is a good part of the core's start.
     import importlib_metadata
 
-    found = importlib_metadata.entry_points(group=ENTRY_POINT_GROUP)
+    try:
+        found: Iterable[EntryPoint] = importlib_metadata.entry_points(group=ENTRY_POINT_GROUP)
+    except Exception:  # noqa: BLE001  # one damaged package; find out which
+        found = _one_by_one(importlib_metadata.distributions())
     return tuple({(point.name, point.value, _package(point)[0]): point for point in found}.values())
+
+
+def _one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
+    seen: set[str] = set()
+    for distribution in distributions:
+        name = _canonical(_name_of(distribution))
+        if name in seen:
+            continue  # shadowed by one that stands earlier on the path
+        seen.add(name)
+        try:
+            yield from distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as error:  # noqa: BLE001
+            if ENTRY_POINT_GROUP in (distribution.read_text("entry_points.txt") or ""):
+                yield Unreadable(name, distribution, error)
+
+
+@attrs.frozen(eq=False)
+class Unreadable:
+    """Stands for the entry points of a package whose list of them is damaged. Its id is the package's name."""
+
+    name: str
+    dist: importlib_metadata.Distribution
+    error: Exception
+    value: str = ""
+
+    def load(self) -> object:
+        """Raise why it cannot be read."""
+        raise self.error
 
 
 def load_all(
     points: Iterable[EntryPoint], *, allow: Collection[str] | None = None, safe_mode: bool | None = None
 ) -> tuple[list[Loaded], list[Failure]]:
-    """Load each connector that may be loaded. ``allow`` and ``safe_mode`` default to the environment's."""
-    points = tuple(points)
-    allow = _allowed_by_environment() if allow is None else allow
+    """Load each connector that may be loaded. ``safe_mode`` defaults to the environment's.
+
+    Where ``allow`` and the environment both hold an allow-list, a connector must be on both.
+    """
+    allow = _allowed_by_both(allow, _allowed_by_environment())
     safe_mode = os.environ.get(SAFE_MODE, "0") not in ("", "0") if safe_mode is None else safe_mode
     loaded: list[Loaded] = []
     failures: list[Failure] = []
@@ -117,22 +153,22 @@ def load_all(
 def examine(name: str, plugin: object, *, distribution: str = "", version: str = "") -> Loaded | Failure:
     """Check a plug-in object against the contract, without registering it anywhere."""
     failure = _Stage(name, distribution, version)
-    probe = pluggy.PluginManager(PROJECT)
-    probe.add_hookspecs(ConnectorSpec)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(ConnectorSpec)
     try:
-        probe.register(plugin, name)
-        probe.check_pending()
+        called(manager.register, plugin, name)
+        called(manager.check_pending)
     except pluggy.PluginValidationError as error:
         return failure.at("hooks", str(error).replace("\n", " "))
     except Exception as error:  # noqa: BLE001  # whatever a stranger's object does when it is looked at
-        return failure.at("hooks", f"cannot be registered: {error}")
-    missing = [hook for hook in REQUIRED_HOOKS if not getattr(probe.hook, hook).get_hookimpls()]
+        return failure.at("hooks", f"cannot be registered: {explained(error)}")
+    missing = [hook for hook in REQUIRED_HOOKS if not getattr(manager.hook, hook).get_hookimpls()]
     if missing:
         return failure.at("hooks", f"does not implement {', '.join(missing)}", "mark the functions with @hookimpl")
     try:
-        info = probe.hook.connector_info()
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        return failure.at("info", f"connector_info raised {type(error).__name__}: {error}", trace=True)
+        info = called(manager.hook.connector_info)
+    except Exception as error:  # noqa: BLE001
+        return failure.at("info", f"connector_info raised {explained(error)}", trace=True)
     wrong = _wrong_info(name, info)
     if wrong:
         return failure.at("info", wrong)
@@ -142,41 +178,41 @@ def examine(name: str, plugin: object, *, distribution: str = "", version: str =
             f"it needs version {API_MAJOR}.{info.api} of the connector contract; this host has {API_MAJOR}.{API_MINOR}",
             "upgrade genie-connect",
         )
-    return Loaded(plugin=plugin, info=info, distribution=distribution, version=version)
+    return Loaded(manager=manager, info=info, distribution=distribution, version=version)
 
 
 def _load_one(point: EntryPoint) -> Loaded | Failure:
     distribution, version = _package(point)
     try:
-        plugin = point.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+        plugin = called(point.load)
+    except Exception as error:  # noqa: BLE001
         failure = _Stage(point.name, distribution, version)
-        return failure.at("import", f"{type(error).__name__}: {error}", f"reinstall {distribution}", trace=True)
+        return failure.at("import", explained(error), f"reinstall {distribution}", trace=True)
     return examine(point.name, plugin, distribution=distribution, version=version)
 
 
 def _wrong_info(name: str, info: object) -> str:
-    if not isinstance(info, ConnectorInfo):
+    if type(info) is not ConnectorInfo:
         return f"connector_info returned {type(info).__name__}, not ConnectorInfo"
     if info.id != name:
         return f"calls itself {info.id!r}, and its entry point is {name!r}"
-    if not attrs.has(info.settings_class):
+    if not is_settings(info.settings_class):
         return "its settings class is not made with @settings"
     try:
-        for field in attrs.fields(info.settings_class):
-            info_of(field)
-    except TypeError as error:
-        return str(error)
+        called(json_schema, info.settings_class)
+    except Exception as error:  # noqa: BLE001  # types are annotations, so a stranger's code too
+        return f"its settings class has no schema: {explained(error)}"
     return ""
 
 
 def _refusal(point: EntryPoint, allow: Collection[str] | None, safe_mode: bool) -> Failure | None:
     distribution, version = _package(point)
     failure = _Stage(point.name, distribution, version)
+    canonical = _canonical(distribution)
     owner = FIRST_PARTY.get(point.name)
-    if owner is not None and distribution != owner:
+    if owner is not None and canonical != owner:
         return failure.at("name", f"the id {point.name!r} belongs to {owner}", f"uninstall {distribution}")
-    if safe_mode and distribution not in FIRST_PARTY.values():
+    if safe_mode and canonical not in FIRST_PARTY.values():
         return failure.at("allow", "safe mode is on", f"unset {SAFE_MODE} to load it")
     if allow is not None and point.name not in allow:
         return failure.at("allow", "it is not on the allow-list", f"add {point.name!r} to the allow-list to load it")
@@ -194,7 +230,30 @@ def _taken(point: EntryPoint, rivals: list[str]) -> Failure:
 def _package(point: EntryPoint) -> tuple[str, str]:
     if point.dist is None:
         return "", ""
-    return point.dist.name, point.dist.version
+    return _name_of(point.dist), _stated(point.dist, "version")
+
+
+def _name_of(distribution: importlib_metadata.Distribution) -> str:
+    return _stated(distribution, "name") or "a package without a name"
+
+
+def _stated(distribution: importlib_metadata.Distribution, fact: str) -> str:
+    """What a package states of itself, or nothing where its metadata is damaged."""
+    try:
+        return str(getattr(distribution, fact) or "")
+    except Exception:  # noqa: BLE001
+        return ""
+
+
+def _canonical(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _allowed_by_both(first: Collection[str] | None, second: Collection[str] | None) -> Collection[str] | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return frozenset(first) & frozenset(second)
 
 
 def _allowed_by_environment() -> frozenset[str] | None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-import pluggy
-
 from genie_connect.errors import ConnectorUnavailable
-from genie_connect.hookspecs import PROJECT, ConnectorSpec
 from genie_connect.registry.handle import ConnectorHandle
 from genie_connect.registry.loader import EntryPoint, Failure, Loaded, examine, installed, load_all
 
@@ -20,11 +17,8 @@ class Registry:
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(ConnectorSpec)
         self._handles: dict[str, ConnectorHandle] = {}
         self._failures: list[Failure] = []
-        self._generation = 0
 
     @classmethod
     def discover(
@@ -42,10 +36,7 @@ class Registry:
         for failure in failures:
             registry._keep(failure)
         for connector in loaded:
-            try:
-                registry._accept(connector)
-            except Exception as error:  # noqa: BLE001  # such as a plug-in object that claims to equal another
-                registry._keep(_unregistrable(connector, error))
+            registry._accept(connector)
         return registry
 
     def register(self, connector: str, plugin: object, *, distribution: str = "") -> ConnectorHandle:
@@ -78,15 +69,11 @@ class Registry:
         return connector in self._handles
 
     def _accept(self, connector: Loaded) -> ConnectorHandle:
-        self._manager.register(connector.plugin, connector.info.id)
-        self._generation += 1
         handle = self._handles[connector.info.id] = ConnectorHandle(
-            self._manager,
-            connector.plugin,
+            connector.manager,
             connector.info,
             distribution=connector.distribution,
             version=connector.version,
-            generation=lambda: self._generation,
             strict=self._strict,
         )
         return handle
@@ -106,13 +93,3 @@ class Registry:
         near = difflib.get_close_matches(connector, self._handles, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"install the package that brings the connector {connector!r}"
         return ConnectorUnavailable(connector, "no installed package offers it", hint=hint)
-
-
-def _unregistrable(connector: Loaded, error: Exception) -> Failure:
-    return Failure(
-        connector=connector.info.id,
-        distribution=connector.distribution,
-        version=connector.version,
-        stage="hooks",
-        reason=f"cannot be registered: {error}",
-    )
