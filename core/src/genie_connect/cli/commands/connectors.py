@@ -1,0 +1,142 @@
+"""What is installed: ``connectors``, ``capabilities``, ``schema``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from genie_connect.cli.configuration import configuration_if_any, registry
+from genie_connect.cli.options import Command, Options, pass_options
+from genie_connect.config import Config
+from genie_connect.host import Host
+from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.codec import unstructure
+from genie_connect.model.schema import settings_table
+from genie_connect.registry import ConnectorHandle, Failure
+
+
+@click.command(cls=Command)
+@pass_options
+def connectors(options: Options) -> None:
+    """List the installed connectors, and those that failed to load with the reason."""
+    found = registry(configuration_if_any(options))
+    terminal = options.terminal
+    if terminal.json:
+        failed = [_failure(failure) for failure in found.failures]
+        terminal.document({"connectors": [_connector(handle) for handle in found], "failed": failed})
+        return
+    rows = [(each.id, each.info.title, each.info.kind.value, _package(each), each.info.summary) for each in found]
+    if rows:
+        terminal.table(("id", "title", "kind", "package", "what it is"), rows)
+    else:
+        terminal.say('no connectors are installed; to have one: pip install "genie-connect-smtp"')
+    if found.failures:
+        terminal.line()
+        terminal.table(
+            ("failed to load", "package", "stage", "reason", "hint"),
+            [
+                (each.connector, f"{each.distribution} {each.version}".strip(), each.stage, each.reason, each.hint)
+                for each in found.failures
+            ],
+        )
+    if terminal.verbose:
+        for failure in found.failures:
+            if failure.traceback:
+                terminal.say(f"{failure.connector}:\n{failure.traceback}")
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="ID|CONNECTION")
+@click.option("--full", is_flag=True, help="Every capability with its limits, not only the headline ones.")
+@pass_options
+def capabilities(options: Options, name: str, full: bool) -> None:
+    """Show what a connector can do at the most, or what a configured connection can do."""
+    config = configuration_if_any(options)
+    is_connection = any(connection.name == name for connection in config.connections)
+    table = asyncio.run(_of_connection(config, name)) if is_connection else registry(config)[name].capabilities()
+    terminal = options.terminal
+    if terminal.json:
+        terminal.document(_table(table, connection=name if is_connection else None))
+        return
+    if full:
+        rows = [(entry.title, entry.text, _limits(entry.limits), entry.name) for entry in table]
+        terminal.table(("Capability", "Support", "Limits", "Name"), rows)
+    elif terminal.console().is_terminal:
+        terminal.table(("Capability", "Support"), table.rows())
+    else:
+        terminal.line(table.render())
+    if is_connection:
+        known = "as its server announced them" if table.effective else "as declared; the server has not been asked"
+        terminal.say(f"capabilities of the connection {name}, {known}")
+
+
+@click.command(cls=Command)
+@click.argument("connector", metavar="ID")
+@click.option("--table", is_flag=True, help="A Markdown table instead of JSON Schema.")
+@pass_options
+def schema(options: Options, connector: str, table: bool) -> None:
+    """Print the JSON Schema (2020-12) of a connector's settings."""
+    handle = registry(configuration_if_any(options))[connector]
+    if table:
+        options.terminal.line(settings_table(handle.info.settings_class))
+    else:
+        options.terminal.document(handle.schema())
+
+
+async def _of_connection(config: Config, name: str) -> CapabilityTable:
+    async with Host.open(config) as host:
+        return host.capabilities(name)
+
+
+def _connector(handle: ConnectorHandle) -> dict[str, Any]:
+    info = handle.info
+    return {
+        "id": handle.id,
+        "title": info.title,
+        "kind": info.kind.value,
+        "summary": info.summary,
+        "package": handle.distribution,
+        "version": handle.version,
+        "docs_url": info.docs_url,
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "id": failure.connector,
+        "package": failure.distribution,
+        "version": failure.version,
+        "stage": failure.stage,
+        "reason": failure.reason,
+        "hint": failure.hint,
+    }
+
+
+def _table(table: CapabilityTable, *, connection: str | None) -> dict[str, Any]:
+    entries = [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "level": entry.level.value,
+            "support": entry.text,
+            "note": entry.note,
+            "limits": unstructure(entry.limits),
+        }
+        for entry in table
+    ]
+    return {
+        "connector": table.connector,
+        "connection": connection,
+        "effective": table.effective,
+        "capabilities": entries,
+    }
+
+
+def _package(handle: ConnectorHandle) -> str:
+    return f"{handle.distribution} {handle.version}".strip() or "built in"
+
+
+def _limits(limits: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in limits.items())

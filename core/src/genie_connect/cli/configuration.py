@@ -1,0 +1,56 @@
+"""Finding and reading the configuration for a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from genie_connect.cli.options import CONFIG_VARIABLE, Options
+from genie_connect.config import Config, load_config
+from genie_connect.delivery.suppression import FileSuppressions, SuppressionGate
+from genie_connect.errors import ConfigurationError
+from genie_connect.host import Host
+from genie_connect.registry import Registry
+
+SUPPRESSIONS_FILE = "suppressions.jsonl"
+
+
+def configuration(options: Options) -> Config:
+    """The configuration, with a file for the suppressions: what one run adds, the next has to know."""
+    path = options.config_path
+    if not path.exists():
+        hint = f"genie-connect inbox prints one to begin with; name another file with --config or {CONFIG_VARIABLE}"
+        raise ConfigurationError(f"there is no configuration file {path}", hint=hint)
+    return with_suppressions_file(load_config(path))
+
+
+def with_suppressions_file(config: Config) -> Config:
+    """The configuration, its suppressions next to its file where it names no other place."""
+    if config.suppressions_file is not None or config.path is None:
+        return config
+    return attrs.evolve(config, suppressions_file=config.path.parent / SUPPRESSIONS_FILE)
+
+
+def configuration_if_any(options: Options) -> Config:
+    """The configuration, or an empty one where there is no file and none was named."""
+    if options.config is None and not options.config_path.exists():
+        return Config()
+    return configuration(options)
+
+
+def open_host(options: Options) -> Host:
+    """A host to be entered, as the configuration has it."""
+    return Host.open(configuration(options))
+
+
+def registry(config: Config) -> Registry:
+    """The installed connectors that the configuration allows."""
+    return Registry.discover(allow=config.allow, safe_mode=config.safe_mode)
+
+
+def suppressions(options: Options) -> tuple[SuppressionGate, Path]:
+    """The suppressions, and the file they are in."""
+    config = configuration(options)
+    path = config.suppressions_file or Path(SUPPRESSIONS_FILE)
+    return SuppressionGate(FileSuppressions(path)), path

@@ -1,0 +1,93 @@
+"""What the exit codes mean: the one table that ``--help`` and the documentation show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from genie_connect.model.outcome import State
+
+
+class ExitCode(IntEnum):
+    """The number a command ends with. Those of ``test`` are swaks' numbers for the same stages."""
+
+    OK = 0
+    ERROR = 1
+    CONNECT = 2
+    NOT_ACCEPTED = 3
+    UNKNOWN = 4
+    SUPPRESSED = 5
+    CONFIGURATION = 6
+    NO_CONNECTION = 7
+    GREETING = 21
+    EHLO = 22
+    SENDER = 23
+    RECIPIENT = 24
+    DATA = 25
+    CONTENT = 26
+    AUTH = 28
+    TLS = 29
+    INTERRUPTED = 130
+
+
+MEANINGS: tuple[tuple[ExitCode, str], ...] = (
+    (ExitCode.OK, "done; for send: accepted for all who are not suppressed; with --dry-run: it could be sent"),
+    (ExitCode.ERROR, "wrong usage, a message that is not valid, or any other error"),
+    (ExitCode.CONNECT, "test: the server cannot be found or reached"),
+    (ExitCode.NOT_ACCEPTED, "send: some recipients were deferred or rejected"),
+    (ExitCode.UNKNOWN, "send: for some recipients it is not known whether the message was taken"),
+    (ExitCode.SUPPRESSED, "send: all recipients are suppressed; suppressions check: the address is suppressed"),
+    (ExitCode.CONFIGURATION, "the configuration cannot be used"),
+    (ExitCode.NO_CONNECTION, "send, plan: no connection can carry the message"),
+    (ExitCode.GREETING, "test: the server's greeting"),
+    (ExitCode.EHLO, "test: EHLO"),
+    (ExitCode.SENDER, "test: the sender was refused"),
+    (ExitCode.RECIPIENT, "test: the recipient was refused"),
+    (ExitCode.DATA, "test: the test message was refused before its content"),
+    (ExitCode.CONTENT, "test: the test message was refused, or its fate is not known"),
+    (ExitCode.AUTH, "test: signing in"),
+    (ExitCode.TLS, "test: TLS or the certificate"),
+    (ExitCode.INTERRUPTED, "interrupted"),
+)
+
+STAGES: dict[str, ExitCode] = {
+    "settings": ExitCode.CONFIGURATION,
+    "resolve": ExitCode.CONNECT,
+    "connect": ExitCode.CONNECT,
+    "greeting": ExitCode.GREETING,
+    "ehlo": ExitCode.EHLO,
+    "ehlo_tls": ExitCode.EHLO,
+    "tls": ExitCode.TLS,
+    "starttls": ExitCode.TLS,
+    "auth": ExitCode.AUTH,
+    "account": ExitCode.AUTH,
+    "sender": ExitCode.SENDER,
+    "mail": ExitCode.SENDER,
+    "recipient": ExitCode.RECIPIENT,
+    "rcpt": ExitCode.RECIPIENT,
+    "data": ExitCode.DATA,
+    "body": ExitCode.CONTENT,
+    "final": ExitCode.CONTENT,
+    "message": ExitCode.CONTENT,
+}
+"""The code for a test that fails at a step of this id; any other step is an ``ERROR``."""
+
+
+def of_stage(step: str) -> ExitCode:
+    """The code of a test that failed at this step."""
+    return STAGES.get(step, ExitCode.ERROR)
+
+
+def of_states(states: Iterable[State]) -> ExitCode:
+    """The code of a send: doubt weighs more than a refusal, and a refusal more than a suppression."""
+    found = set(states)
+    if State.UNKNOWN in found:
+        return ExitCode.UNKNOWN
+    if found & {State.DEFERRED, State.REJECTED}:
+        return ExitCode.NOT_ACCEPTED
+    return ExitCode.SUPPRESSED if found == {State.SUPPRESSED} else ExitCode.OK
+
+
+def listed() -> str:
+    """The table as text, a code a line."""
+    return "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS)

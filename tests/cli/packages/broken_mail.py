@@ -1,0 +1,3 @@
+"""A connector that cannot be imported."""
+
+raise RuntimeError("the engine is missing")
