@@ -1,0 +1,81 @@
+"""Generated parts are up to date, examples run, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from markdown.extensions.toc import slugify
+
+from tests.docs.pages import documents, examples, generator, name_of
+
+_FENCE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+_PART = re.compile(r"<!-- (generated:|end of) ([a-z-]+) -->")
+
+DOCUMENTS = documents()
+
+
+@pytest.mark.parametrize("path", generator().documents(), ids=name_of)
+def test_generated_parts_are_what_the_code_says(path: Path) -> None:
+    """A page whose generated part is out of date misleads; ./dev docs writes it anew."""
+    text = path.read_text(encoding="utf-8")
+    assert generator().renewed(text) == text, f"{name_of(path)} is out of date: run ./dev docs"
+
+
+@pytest.mark.parametrize("path", generator().documents(), ids=name_of)
+def test_every_generated_part_is_closed_and_known(path: Path) -> None:
+    """A misspelt marker would leave its part as it is for ever."""
+    found = _PART.findall(path.read_text(encoding="utf-8"))
+    opened = [name for kind, name in found if kind == "generated:"]
+    closed = [name for kind, name in found if kind == "end of"]
+    assert opened == closed
+    assert set(opened) <= set(generator().PARTS)
+
+
+def test_every_generator_is_used() -> None:
+    """What no page shows need not be made."""
+    shown = {name for path in generator().documents() for _, name in _PART.findall(path.read_text(encoding="utf-8"))}
+    assert shown == set(generator().PARTS)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_internal_links_lead_to_a_page_and_heading(path: Path) -> None:
+    """Each relative link names a file that is there, and where it names a heading, that one too."""
+    dead = [target for target in _targets(path) if not _leads_somewhere(path, target)]
+    assert dead == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_examples_run(path: Path, workplace: Path) -> None:
+    """Every Python example of a document runs, after those above it, and prints what is shown."""
+    for example in examples(path):
+        example.evaluate()
+
+
+def test_the_readme_names_every_folder_and_nothing_else() -> None:
+    """The map of the folders is the one on disk."""
+    readme = (DOCUMENTS[0]).read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([^`]+)/` \|", readme, re.MULTILINE)
+    assert [folder for folder in named if not (DOCUMENTS[0].parent / folder).is_dir()] == []
+
+
+def _targets(path: Path) -> list[str]:
+    prose = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    prose = re.sub(r"`[^`\n]*`", "", prose)
+    return [target for target in _LINK.findall(prose) if not re.match(r"[a-z]+:", target)]
+
+
+def _leads_somewhere(path: Path, target: str) -> bool:
+    file, _, anchor = target.partition("#")
+    destination = path if not file else (path.parent / file).resolve()
+    if not destination.exists():
+        return False
+    return not anchor or anchor in _anchors(destination)
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = _HEADING.findall(_FENCE.sub("", path.read_text(encoding="utf-8")))
+    return {slugify(heading.replace("`", ""), "-") for heading in headings}
