@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from genie_connect import config
+from genie_connect.cli import options
 from genie_connect.cli.app import COMMANDS
 from genie_connect.cli.exit_codes import MEANINGS, STAGES, ExitCode
 from tests.cli.conftest import Cli
@@ -27,6 +29,11 @@ def test_answers_without_importing_what_only_commands_need(option: str) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(ran.stdout.splitlines()[-1]) == [0, [], []]
+
+
+def test_names_the_file_that_the_core_looks_for() -> None:
+    """The command line repeats the default so as not to import the core for it; the two must agree."""
+    assert options.DEFAULT_FILE == config.DEFAULT_FILE
 
 
 def test_says_how_to_install_the_extra_where_click_is_missing() -> None:

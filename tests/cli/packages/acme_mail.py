@@ -77,7 +77,9 @@ async def connector_send(state: AcmeSettings, batch: Batch, context: SendContext
             composed = compose(batch, delivery, date=datetime.now(UTC), eight_bit=True)
             path.with_suffix(".eml").write_bytes(composed.as_bytes())
             facts = {
-                "message": unstructure(batch.message),
+                # Whom it goes to stands in the delivery: the gate may have let through fewer than the message named.
+                "message": unstructure(batch.message)
+                | {name: [str(address) for address in getattr(delivery, name)] for name in ("to", "cc", "bcc")},
                 "recipients": [address.email for address in batch.recipients],
                 "idempotency_key": context.idempotency_key,
             }

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from genie_connect.cli.errors import report
 from genie_connect.cli.exit_codes import ExitCode, listed
 from genie_connect.cli.logs import logs
 from genie_connect.cli.options import Options, common
@@ -112,6 +111,9 @@ class Application(click.Group):
 
 
 def _show(error: Exception, options: Options) -> int:
+    # Knows every error of the core, so it brings the core in.
+    from genie_connect.cli.errors import report
+
     shown = report(error)
     if shown.kind == "internal" and options.terminal.verbose > 1:
         options.terminal.say("".join(traceback.format_exception(error)))

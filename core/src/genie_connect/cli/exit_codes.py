@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import IntEnum
-
-from genie_connect.model.outcome import State
 
 
 class ExitCode(IntEnum):
@@ -76,16 +73,6 @@ STAGES: dict[str, ExitCode] = {
 def of_stage(step: str) -> ExitCode:
     """The code of a test that failed at this step."""
     return STAGES.get(step, ExitCode.ERROR)
-
-
-def of_states(states: Iterable[State]) -> ExitCode:
-    """The code of a send: doubt weighs more than a refusal, and a refusal more than a suppression."""
-    found = set(states)
-    if State.UNKNOWN in found:
-        return ExitCode.UNKNOWN
-    if found & {State.DEFERRED, State.REJECTED}:
-        return ExitCode.NOT_ACCEPTED
-    return ExitCode.SUPPRESSED if found == {State.SUPPRESSED} else ExitCode.OK
 
 
 def listed() -> str:

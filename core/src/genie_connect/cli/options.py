@@ -10,8 +10,9 @@ import click
 
 from genie_connect.cli.logs import louder
 from genie_connect.cli.terminal import Terminal
-from genie_connect.config import DEFAULT_FILE
 
+DEFAULT_FILE = "genie-connect.toml"
+"""As in ``genie_connect.config``, which brings the whole core in."""
 CONFIG_VARIABLE = "GENIE_CONNECT_CONFIG"
 
 

@@ -131,7 +131,16 @@ class _Keeper:
         self._taken = 0
 
     def take(self, received: Received) -> None:
+        """Show and save one message, and stop where enough have come or nobody reads on."""
         self._taken += 1
+        try:
+            self._handle(received)
+        except BrokenPipeError:
+            self.finished.set()
+        if self._count is not None and self._taken >= self._count:
+            self.finished.set()
+
+    def _handle(self, received: Received) -> None:
         parsed = message_from_bytes(received.data, policy=policy.SMTP)
         text = _text(parsed) if self._show else None
         file = self._save(received) if self._folder is not None else None
@@ -141,8 +150,6 @@ class _Keeper:
             self._terminal.line(_line(received, parsed, file))
             if text is not None:
                 self._terminal.line("".join(f"    {line}\n" for line in text.splitlines()).rstrip("\n"))
-        if self._count is not None and self._taken >= self._count:
-            self.finished.set()
 
     def _save(self, received: Received) -> Path | None:
         if self._folder is None:

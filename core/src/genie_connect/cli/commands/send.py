@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ import click
 
 from genie_connect.cli.configuration import open_host
 from genie_connect.cli.draft import Given, make_message, message_options
-from genie_connect.cli.exit_codes import ExitCode, of_states
+from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.terminal import Terminal
 from genie_connect.hookspecs import hookimpl
@@ -72,7 +72,7 @@ def send(
         options.terminal.document(unstructure(receipt))
     else:
         _show(options.terminal, receipt)
-    return of_states(outcome.state for outcome in receipt.outcomes.values())
+    return _code(outcome.state for outcome in receipt.outcomes.values())
 
 
 async def _plan(options: Options, message: Message, connection: str | None, broadcast: bool) -> Plan:
@@ -162,6 +162,16 @@ def _show(terminal: Terminal, receipt: Receipt) -> None:
         terminal.say(f"hint: {hint}")
     counts = ", ".join(f"{count} {state}" for state, count in receipt.outcomes.counts().items())
     terminal.line(f"\n{counts}; Message-ID {receipt.message_id}")
+
+
+def _code(states: Iterable[State]) -> ExitCode:
+    """Doubt weighs more than a refusal, and a refusal more than a suppression."""
+    found = set(states)
+    if State.UNKNOWN in found:
+        return ExitCode.UNKNOWN
+    if found & {State.DEFERRED, State.REJECTED}:
+        return ExitCode.NOT_ACCEPTED
+    return ExitCode.SUPPRESSED if found == {State.SUPPRESSED} else ExitCode.OK
 
 
 def _telling(attempts: tuple[Attempt, ...]) -> bool:
