@@ -76,7 +76,7 @@ async def send_once(settings: SmtpSettings, what: Batch | None = None, *, second
         return await plugin.connector_send(state, what or batch(), context(seconds))
 
 
-async def test_steps(settings: SmtpSettings, *, seconds: float = 5.0, send_to: str | None = None) -> list[Step]:
+async def diagnosed(settings: SmtpSettings, *, seconds: float = 5.0, send_to: str | None = None) -> list[Step]:
     """All steps of a connector test."""
     asked = TestContext(
         connection="primary",
@@ -85,6 +85,3 @@ async def test_steps(settings: SmtpSettings, *, seconds: float = 5.0, send_to: s
         send_to=Address.parse(send_to) if send_to else None,
     )
     return [step async for step in plugin.connector_test(settings, asked)]
-
-
-test_steps.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name suggests

@@ -33,10 +33,14 @@ def test_what_servers_read_in_different_ways_is_not_sent(end: bytes, cut: int) -
     """T39, F48: a bare CR or LF, or a NUL, is how a second message is smuggled (CVE-2023-51764)."""
     content = b"text" + end + b"MAIL FROM:<evil@evil.example>\r\n"
     stuffer = DotStuffer()
-    with pytest.raises(UnsendableContent):
+
+    def send() -> None:
         for piece in (content[: 4 + cut], content[4 + cut :]):
             stuffer.feed(piece)
         stuffer.finish()
+
+    with pytest.raises(UnsendableContent):
+        send()
 
 
 def test_a_carriage_return_at_the_very_end_is_not_sent() -> None:

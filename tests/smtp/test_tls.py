@@ -10,7 +10,7 @@ from genie_connect.model.diagnosis import Status
 from genie_connect.model.outcome import Scope, State
 from genie_connect_spec.smtp_certificates import CertificateSet
 from genie_connect_spec.smtp_tls_cases import TlsCase, tls_cases
-from tests.smtp.support import PASSWORD, send_once, settings_for, signing_in, test_steps
+from tests.smtp.support import PASSWORD, diagnosed, send_once, settings_for, signing_in
 
 _SECRETS = (PASSWORD.encode(), base64.b64encode(f"\0ada\0{PASSWORD}".encode()), b"MAIL FROM", b"AUTH ")
 _BEFORE = {"ehlo": 0, "starttls": 1, "tls": 2, "ehlo_tls": 3}
@@ -42,7 +42,7 @@ async def test_the_connector_test_names_what_is_wrong(case: TlsCase, smtp_certif
     """The last step fails with a diagnosis that is about TLS, and says what to do."""
     async with case.server(smtp_certificates) as server:
         settings = settings_for(server, ca_file=str(server.ca_file), **signing_in())
-        steps = await test_steps(settings, seconds=0.4 if "hang" in case.id else 4.0)
+        steps = await diagnosed(settings, seconds=0.4 if "hang" in case.id else 4.0)
     assert [step.status for step in steps[:-1]] == [Status.OK] * (len(steps) - 1)
     assert steps[-1].status is Status.FAIL
     found = steps[-1].diagnosis

@@ -22,6 +22,7 @@ from genie_connect_smtp.stages import PHASES, Stage
 
 _SCOPES: Final = {"recipient": Scope.RECIPIENT, "message": Scope.MESSAGE, "connector": Scope.CONNECTION}
 _NEVER_SUPPRESS: Final = frozenset({"auth", "connect", "tls", "throttled", "policy", "temporary", "greylisted"})
+_BEFORE_MAIL: Final = frozenset({"connect", "ehlo", "starttls", "auth"})
 _SUPPRESSING_PHASES: Final = frozenset({"rcpt", "eod"})
 _IN_DOUBT_HINT: Final = "The server had the whole message and gave no proper answer. It may or may not have arrived."
 
@@ -175,16 +176,17 @@ def _candidates(phase: str, code: int) -> tuple[Rule, ...]:
 
 
 def _verdict(rule: Rule, phase: str, code: int) -> Verdict:
-    passing = code // 100 == 4
-    state = {2: State.ACCEPTED, 4: State.DEFERRED, 5: State.REJECTED}.get(code // 100, State.DEFERRED)
     if rule.kind == "accepted":
         return Verdict(kind="accepted", state=State.ACCEPTED, scope=rule.scope, rule_id=rule.id)
+    # Before MAIL the server knows of no message, so it can have refused none.
+    before_mail = phase in _BEFORE_MAIL
+    retry = _retry(rule, passing=code // 100 == 4)
     return Verdict(
         kind=rule.kind,
-        state=State.DEFERRED if state is State.ACCEPTED else state,
+        state=State.REJECTED if code // 100 == 5 and not before_mail else State.DEFERRED,
         # RFC 5321 section 3.8: 421 announces the end of the connection, whatever it answers.
-        scope=Scope.CONNECTION if code == 421 else rule.scope,
-        retry=_retry(rule, passing=passing),
+        scope=Scope.CONNECTION if code == 421 or before_mail else rule.scope,
+        retry=Retry.OTHER if before_mail and retry is Retry.NEVER else retry,
         retry_after_s=rule.retry_after_s,
         suppress=(
             rule.suppress

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections import deque
@@ -26,7 +27,8 @@ from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.stuffing import DotStuffer, blocks
 from genie_connect_smtp.transaction import Finished, SendBody, Transaction, Write, WriteEndMark
 
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
+# Two integers everywhere but on Windows (struct linger).
+_NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -172,10 +174,6 @@ class Connection:
     def abort(self) -> None:
         """End the connection at once."""
         abort(self._transport, self._sock)
-
-    async def wait_closed(self) -> None:
-        """Return when the transport is gone."""
-        await asyncio.shield(self._protocol.closed)
 
     async def _drive(self, transaction: Transaction, content: Content, limits: Limits) -> None:
         while True:

@@ -111,6 +111,7 @@ class SmtpDelivery:
         transaction = Transaction(envelope_of(self._batch.envelope_from, now, composed, extensions))
         await self._run(lease.connection, transaction, composed)
         if lease.reused and _was_stale(transaction):
+            lease.connection.abort()
             raise _Stale
         for address, result in zip(now, transaction.results, strict=True):
             if result is not None:
@@ -168,13 +169,11 @@ def envelope_of(sender: Address, recipients: Sequence[Address], composed: Compos
 
 
 def _was_stale(transaction: Transaction) -> bool:
-    """Whether the very first answer was that nobody is there any more."""
+    """Whether the very first answer, the one to MAIL, was that nobody is there any more."""
     if not transaction.replies:
         return any(_broke(result) for result in transaction.results)
     first = transaction.replies[0]
-    return len(transaction.replies) == 1 and (
-        first.code in (221, 421) or (first.code == 451 and first.enhanced == "4.4.2")
-    )
+    return first.code in (221, 421) or (first.code == 451 and first.enhanced == "4.4.2")
 
 
 def _broke(result: Result | None) -> bool:

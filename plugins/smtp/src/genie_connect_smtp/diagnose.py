@@ -6,7 +6,7 @@ have another reason than two ways of connecting.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from genie_connect.contract import TestContext
@@ -42,7 +42,7 @@ _SUMMARIES: Final[Mapping[str, str]] = {
 }
 
 
-async def diagnose(settings: SmtpSettings, context: TestContext) -> AsyncIterator[Step]:
+async def diagnose(settings: SmtpSettings, context: TestContext) -> AsyncGenerator[Step, None]:
     """The steps, up to the first that fails."""
     test = _Test(settings, context)
     try:

@@ -12,12 +12,19 @@ from genie_connect_smtp.replies import Reply
 from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.transaction import Result
 
-# Where servers put the name they gave the message: "queued as 4XYZ", "OK id=1abc", "queued mail for delivery ...".
-_PROVIDER_ID: Final = re.compile(
-    r"(?:queued as|queued mail for delivery:|\bid[=:]|message-?id[=:])\s*<?([A-Za-z0-9][A-Za-z0-9._@+/=-]{3,199})",
-    re.IGNORECASE,
+# Where servers put the name they gave the message.
+_PROVIDER_IDS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"queued as <?([\w.@+/=-]{4,200})",  # Postfix, OpenSMTPD's kin, SendGrid
+        r"\bid=<?([\w.@+/=-]{4,200})",  # Exim
+        r"message queued \(([\w.-]{4,200})\)",  # Haraka
+        r"\[internalid=(\d{4,40})",  # Exchange
+        r"\b([\w.-]{4,200}) - gsmtp\Z",  # Gmail
+        r"\Aok ([0-9a-f][0-9a-f-]{20,99})\Z",  # Amazon SES
+        r"\A([0-9a-f]{8}) message accepted for delivery",  # OpenSMTPD
+    )
 )
-_SES_ID: Final = re.compile(r"\A(?:Ok|OK)\s+([0-9a-f][0-9a-f-]{20,99})\Z")
 
 UNSUPPORTED: Final = Verdict(
     kind="unsupported",
@@ -94,5 +101,5 @@ def before_mail(verdict: Verdict) -> Result:
 
 def provider_id(reply: Reply) -> str | None:
     """The id that the server gave the message, as it stands in the final reply."""
-    found = _PROVIDER_ID.search(reply.text) or _SES_ID.match(reply.text.strip())
+    found = next((match for pattern in _PROVIDER_IDS if (match := pattern.search(reply.text))), None)
     return found[1].rstrip(".") if found else None

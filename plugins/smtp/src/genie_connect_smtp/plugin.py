@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext
@@ -54,12 +55,14 @@ async def connector_send(state: SmtpState, batch: Batch, context: SendContext) -
 
 
 @hookimpl
-async def connector_test(settings: SmtpSettings, context: TestContext) -> AsyncIterator[Step]:
+async def connector_test(settings: SmtpSettings, context: TestContext) -> AsyncGenerator[Step, None]:
     """Connect the way sending does, and tell each step."""
     from genie_connect_smtp.diagnose import diagnose  # heavy, see connector_open
 
-    async for step in diagnose(settings, context):
-        yield step
+    # Whoever stops listening early closes the connection at once, not when the garbage is collected.
+    async with aclosing(diagnose(settings, context)) as steps:
+        async for step in steps:
+            yield step
 
 
 @hookimpl
