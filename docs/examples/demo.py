@@ -152,6 +152,10 @@ async def send_with_sandbox_down(host: Host, provider: SandboxProvider, inbox: I
     show_receipt(receipt)
     expect([attempt.connection for attempt in receipt.attempts] == ["sandbox", "mail"], "sandbox is tried, then mail")
     expect(receipt.connection == "mail" and receipt.accepted, "mail takes over")
+    table = host.capabilities("mail")
+    expect(table.effective, "the server has been asked what it can do")
+    limits = ", ".join(f"{name} {value:,}" for name, value in table["send.transactional"].limits.items())
+    console.print(f"  and mail now knows what its server announced: {limits}")
     (received,) = await inbox.wait_for(1, timeout_s=10)
     parts = [part for part in message_from_bytes(received.data, policy=policy.SMTP).walk() if not part.is_multipart()]
     console.print(f"  the inbox has: {', '.join(part.get_content_type() for part in parts)}, over TLS")
