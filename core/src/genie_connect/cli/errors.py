@@ -196,12 +196,6 @@ _REPORTS: tuple[tuple[type[BaseException], Callable[[Any], Report]], ...] = (
 )
 
 
-def show(problem: Report, lines: Callable[[str], None]) -> None:
-    """Hand each line of a report over."""
-    for line in problem.lines():
-        lines(line)
-
-
 def labelled(problems: Iterable[Problem], label: Callable[[str], str]) -> list[Problem]:
     """The problems, each path put as the person wrote it."""
     return [attrs.evolve(problem, path=label(problem.path)) for problem in problems]
