@@ -7,6 +7,7 @@ says what makes it. ``./dev docs`` runs this before it builds the site, and a te
 from __future__ import annotations
 
 import enum
+import html
 import inspect
 import re
 import sys
@@ -99,14 +100,23 @@ def _registry() -> Registry:
 
 def _troubleshooting() -> str:
     # It stands below a heading of the page, so its own go one level down.
-    return re.sub(r"^##", "###", troubleshooting_markdown(), flags=re.MULTILINE)
+    return re.sub(r"^##", "###", _bars_in_code(troubleshooting_markdown()), flags=re.MULTILINE)
+
+
+def _bars_in_code(text: str) -> str:
+    """Code in a table cell with bars in it, as every reader of Markdown shows it right."""
+    return re.sub(
+        r"`([^`\n]*\\\|[^`\n]*)`",
+        lambda found: f"<code>{html.escape(found[1], quote=False).replace(chr(92) + '|', '&#124;')}</code>",
+        text,
+    )
 
 
 def _general_replies() -> str:
     rows: dict[tuple[str, str, str], None] = {
         _rule_row(rule): None for rule in reply_rules() if rule.text is None and rule.hint
     }
-    return table(("Reply", "Reason", "What it means, what to do"), rows)
+    return _bars_in_code(table(("Reply", "Reason", "What it means, what to do"), rows))
 
 
 def _rule_row(rule: Rule) -> tuple[str, str, str]:
@@ -302,13 +312,13 @@ def _entry(name: str, thing: Any) -> str:
         parts.append("Values: " + ", ".join(f"`{member.value}`" for member in thing) + ".")
     elif inspect.isclass(thing):
         if not issubclass(thing, Exception):
-            parts.append(f"```py\n{name}{_signature(thing)}\n```")
+            parts.append(f"```text\n{name}{_signature(thing)}\n```")
         parts += _paragraphs(thing)
         members = [f"- {_member(member, value)}" for member, value in _public(thing)]
         parts.append("\n".join(members))
     elif callable(thing) and not isinstance(thing, type):
         if inspect.isfunction(thing):
-            parts.append(f"```py\n{name}{_signature(thing)}\n```")
+            parts.append(f"```text\n{name}{_signature(thing)}\n```")
             parts += _paragraphs(thing)
         else:
             parts.append("The pluggy marker for functions that implement a hook.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import cache
@@ -86,6 +85,3 @@ def matches(printed: str, shown: str) -> bool:
 
 def _trimmed(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
-
-
-PYTHON = sys.executable

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from markdown.extensions.toc import slugify
 
-from tests.docs.pages import documents, examples, generator, name_of
+from genie_connect.http import STATUS
+from genie_connect_smtp.classify import fault_rules, reply_rules
+from tests.docs.pages import PAGES, ROOT, documents, examples, generator, name_of
 
 _FENCE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -60,6 +62,18 @@ def test_the_readme_names_every_folder_and_nothing_else() -> None:
     readme = (DOCUMENTS[0]).read_text(encoding="utf-8")
     named = re.findall(r"^\| `([^`]+)/` \|", readme, re.MULTILINE)
     assert [folder for folder in named if not (DOCUMENTS[0].parent / folder).is_dir()] == []
+
+
+def test_every_reason_of_an_outcome_is_explained() -> None:
+    """A reason word that a host may meet stands in the table of reasons."""
+    explained = set(re.findall(r"`([a-z_]+)`", (PAGES / "reference" / "outcomes.md").read_text(encoding="utf-8")))
+    used = {rule.kind for rule in reply_rules()} | {rule.kind for _, rule in fault_rules()}
+    used |= {verdict.reason for verdict in STATUS.values()}
+    for folder in ("core/src/genie_connect", "plugins/smtp/src", "plugins/contrib/src"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            used |= set(re.findall(r'\b(?:reason|kind)="([a-z_]+)"', path.read_text(encoding="utf-8")))
+    not_outcomes = {"accepted", "usage", "not_installed", "os_error"}
+    assert used - explained - not_outcomes == set()
 
 
 def _targets(path: Path) -> list[str]:

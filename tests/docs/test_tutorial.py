@@ -41,37 +41,36 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ports() -> dict[str, str]:
-    """For each port of the tutorial one that is free here."""
-    with socket.socket() as first, socket.socket() as second:
-        for each in (first, second):
-            each.bind(("127.0.0.1", 0))
-        return {INBOX_PORT: str(first.getsockname()[1]), API_PORT: str(second.getsockname()[1])}
+def dead_port() -> Iterator[str]:
+    """A port that is taken and does not listen, so that every connection to it is refused."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield str(taken.getsockname()[1])
 
 
-def test_every_command_shows_what_the_tutorial_shows(folder: Path, ports: dict[str, str]) -> None:
+def test_every_command_shows_what_the_tutorial_shows(folder: Path, dead_port: str) -> None:
     """A reader who types the tutorial sees what it shows."""
-    text = TUTORIAL.read_text(encoding="utf-8")
-    for tutorial_port, port in ports.items():
-        text = text.replace(tutorial_port, port)
+    ports = {API_PORT: dead_port}
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("GENIE_CONNECT", "COLUMNS"))
     }
-    environment |= {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default"}
+    environment |= {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     inbox: subprocess.Popen[str] | None = None
     try:
-        for kind, block in _BLOCK.findall(text):
+        for kind, block in _BLOCK.findall(TUTORIAL.read_text(encoding="utf-8")):
             if kind == "toml":
-                with (folder / "genie-connect.toml").open("a") as file:
-                    file.write(block)
+                with (folder / "genie-connect.toml").open("a", encoding="utf-8") as file:
+                    file.write(_here(block, ports))
                 continue
             for command, shown in commands(block):
                 if command.endswith(" inbox"):
-                    inbox = _start(f"{command} --port {ports[INBOX_PORT]}", folder, environment)
-                    printed = "".join(inbox.stdout.readline() for _ in shown.splitlines()) if inbox.stdout else ""
+                    inbox = _start(f"{command} --port 0", folder, environment)
+                    assert inbox.stdout is not None
+                    printed = "".join(inbox.stdout.readline() for _ in shown.splitlines())
+                    ports[INBOX_PORT] = printed.partition(";")[0].rpartition(" ")[2]
                 else:
                     printed = _run(command, folder, environment)
-                assert matches(printed, shown), f"$ {command}\n{printed}"
+                assert matches(printed, _here(shown, ports)), f"$ {command}\n{printed}"
         assert inbox is not None
         inbox.terminate()
         received, _ = inbox.communicate(timeout=30)
@@ -81,6 +80,13 @@ def test_every_command_shows_what_the_tutorial_shows(folder: Path, ports: dict[s
         if inbox is not None:
             inbox.kill()
             inbox.communicate()
+
+
+def _here(text: str, ports: dict[str, str]) -> str:
+    """The tutorial's text with the ports that are used here."""
+    for of_the_tutorial, here in ports.items():
+        text = text.replace(of_the_tutorial, here)
+    return text
 
 
 def _start(command: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
