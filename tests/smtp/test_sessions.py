@@ -367,6 +367,16 @@ async def test_a_message_reported_as_not_sent_does_not_arrive(scripted_smtp: Sta
     assert (outcome.state is State.DEFERRED and handed == 0) or outcome.state is State.UNKNOWN
 
 
+@pytest.mark.parametrize("security", ["none", "tls"])
+async def test_a_connection_that_failed_is_reset(security: Any, scripted_smtp: StartScriptedSmtp) -> None:
+    """RST, not FIN: closing politely would still deliver what waits in the buffers."""
+    server = await scripted_smtp([on("rcpt", Hang())], security=security)
+    fields = {} if security == "none" else {"ca_file": str(server.ca_file)}
+    await send_once(settings_for(server, **fields), seconds=0.3)
+    await server.wait_until_idle(3)
+    assert "reset" in (server.connections[0].error or "").lower()
+
+
 @pytest.mark.parametrize("last", [Close(), Reset(), Hang(), Say(b"25"), Say(b"2_50 ok\r\n")], ids=repr)
 async def test_a_lost_final_answer_is_unknown_and_not_tried_again(last: Any, scripted_smtp: StartScriptedSmtp) -> None:
     """T03: the message may be there; no second connection is made."""
