@@ -27,7 +27,8 @@ def run() -> list[Table]:
 def import_cost() -> Table:
     """Wall time of importing in a fresh interpreter, in turn, less what the bare interpreter takes."""
     statements = {
-        "genie_connect": "import genie_connect",
+        "genie_connect with Host and Message": "from genie_connect import Host, Message",
+        "genie_connect alone": "import genie_connect",
         "aiosmtplib": "import aiosmtplib",
         "smtplib + email": "import smtplib, email.message, email.policy",
         "its libraries alone (asyncio, attrs, pluggy)": "import asyncio, attrs, pluggy",
@@ -44,7 +45,7 @@ def import_cost() -> Table:
         title="Import, over a bare interpreter",
         unit="ms",
         rows=[Row(name=name, samples=values) for name, values in samples.items()],
-        goal="genie_connect at most 100 ms",
+        goal="genie_connect at most 100 ms, with what a host needs of it",
     )
 
 

@@ -14,7 +14,7 @@ from genie_connect.cli.app import COMMANDS
 from genie_connect.cli.exit_codes import MEANINGS, STAGES, ExitCode
 from tests.cli.conftest import Cli
 
-HEAVY = ["rich", "httpx2", "cryptography", "cattrs", "importlib_metadata", "aiosmtplib"]
+HEAVY = ["rich", "httpx2", "cryptography", "cattrs", "importlib_metadata", "aiosmtplib", "pluggy", "genie_connect.host"]
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

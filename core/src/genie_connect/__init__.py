@@ -1,37 +1,47 @@
-"""Genie Connect: send email through whatever delivery service there is, one plug-in for each."""
+"""Genie Connect: send email through whatever delivery service there is, one plug-in for each.
 
-from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext, WebhookRequest
-from genie_connect.delivery.attempts import SendPolicy
-from genie_connect.errors import (
-    ConfigurationError,
-    ConnectorUnavailable,
-    ContractViolation,
-    GenieConnectError,
-    NoConnection,
-    Problem,
-    SecretUnavailable,
-    SettingsError,
-    ValidationError,
-    WebhookRejected,
-)
-from genie_connect.hookspecs import hookimpl
-from genie_connect.host import Host
-from genie_connect.model.address import Address
-from genie_connect.model.attachment import Attachment
-from genie_connect.model.batch import Batch, Delivery, Recipient
-from genie_connect.model.capability import Capability, CapabilityTable, Level
-from genie_connect.model.codec import structure, unstructure
-from genie_connect.model.diagnosis import Diagnosis, Status, Step
-from genie_connect.model.event import BounceClass, Event, EventKind
-from genie_connect.model.message import Message, Purpose
-from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
-from genie_connect.model.plan import Plan
-from genie_connect.model.receipt import Attempt, Receipt
-from genie_connect.model.secret import Secret
-from genie_connect.model.settings import setting, settings
-from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
-from genie_connect.registry import Registry
-from genie_connect.sync_host import SyncHost
+Names are imported when they are first used: a connector that needs the contract alone does not load the host, and a
+command line that prints its version loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext, WebhookRequest
+    from genie_connect.delivery.attempts import SendPolicy
+    from genie_connect.errors import (
+        ConfigurationError,
+        ConnectorUnavailable,
+        ContractViolation,
+        GenieConnectError,
+        NoConnection,
+        Problem,
+        SecretUnavailable,
+        SettingsError,
+        ValidationError,
+        WebhookRejected,
+    )
+    from genie_connect.hookspecs import hookimpl
+    from genie_connect.host import Host
+    from genie_connect.model.address import Address
+    from genie_connect.model.attachment import Attachment
+    from genie_connect.model.batch import Batch, Delivery, Recipient
+    from genie_connect.model.capability import Capability, CapabilityTable, Level
+    from genie_connect.model.codec import structure, unstructure
+    from genie_connect.model.diagnosis import Diagnosis, Status, Step
+    from genie_connect.model.event import BounceClass, Event, EventKind
+    from genie_connect.model.message import Message, Purpose
+    from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
+    from genie_connect.model.plan import Plan
+    from genie_connect.model.receipt import Attempt, Receipt
+    from genie_connect.model.secret import Secret
+    from genie_connect.model.settings import setting, settings
+    from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
+    from genie_connect.registry import Registry
+    from genie_connect.sync_host import SyncHost
 
 __all__ = [
     "Address",
@@ -88,3 +98,72 @@ __all__ = [
     "structure",
     "unstructure",
 ]
+
+_HOMES = {
+    "Address": "model.address",
+    "Attachment": "model.attachment",
+    "Attempt": "model.receipt",
+    "Batch": "model.batch",
+    "BounceClass": "model.event",
+    "Capability": "model.capability",
+    "CapabilityTable": "model.capability",
+    "ConfigurationError": "errors",
+    "ConnectorInfo": "contract",
+    "ConnectorUnavailable": "errors",
+    "ContractViolation": "errors",
+    "Delivery": "model.batch",
+    "Diagnosis": "model.diagnosis",
+    "Event": "model.event",
+    "EventKind": "model.event",
+    "GenieConnectError": "errors",
+    "Host": "host",
+    "Kind": "contract",
+    "Level": "model.capability",
+    "Message": "model.message",
+    "NoConnection": "errors",
+    "Outcome": "model.outcome",
+    "Outcomes": "model.outcome",
+    "Plan": "model.plan",
+    "Problem": "errors",
+    "Purpose": "model.message",
+    "Receipt": "model.receipt",
+    "Recipient": "model.batch",
+    "Registry": "registry",
+    "Retry": "model.outcome",
+    "Runtime": "contract",
+    "Scope": "model.outcome",
+    "Secret": "model.secret",
+    "SecretUnavailable": "errors",
+    "SendContext": "contract",
+    "SendPolicy": "delivery.attempts",
+    "SettingsError": "errors",
+    "State": "model.outcome",
+    "Status": "model.diagnosis",
+    "Step": "model.diagnosis",
+    "Suppression": "model.suppression",
+    "SuppressionReason": "model.suppression",
+    "SuppressionScope": "model.suppression",
+    "SyncHost": "sync_host",
+    "TestContext": "contract",
+    "ValidationError": "errors",
+    "WebhookRejected": "errors",
+    "WebhookRequest": "contract",
+    "hookimpl": "hookspecs",
+    "setting": "model.settings",
+    "settings": "model.settings",
+    "structure": "model.codec",
+    "unstructure": "model.codec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
