@@ -50,7 +50,18 @@ class Composed:
     size_bytes: int
     needs_8bit: bool
     needs_smtputf8: bool
+    _head_size_bytes: int = attrs.field(repr=False)
     _pieces: tuple[_Piece, ...] = attrs.field(repr=False)
+
+    @property
+    def head(self) -> bytes:
+        """The header block with the blank line that ends it."""
+        return self._first[: self._head_size_bytes]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether ``chunks`` neither reads nor encodes a file."""
+        return all(isinstance(piece, bytes) for piece in self._pieces)
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, line ends CRLF, dots not doubled. Each chunk begins at a line and ends in CRLF.
@@ -63,9 +74,35 @@ class Composed:
             else:
                 yield from _file_lines(piece)
 
+    def body_chunks(self) -> Iterator[bytes]:
+        """What follows ``head``, like ``chunks``."""
+        chunks = self.chunks()
+        yield next(chunks)[self._head_size_bytes :]
+        yield from chunks
+
+    def signed(self, signature: bytes) -> Composed:
+        """The same message below these header fields, which are whole lines. Raises ``UnsafeMessage``."""
+        check_wire(signature)
+        if not signature.endswith(b"\r\n") or b"\r\n\r\n" in signature:
+            raise UnsafeMessage("a signature that is no header field")
+        return Composed(
+            size_bytes=len(signature) + self.size_bytes,
+            needs_8bit=self.needs_8bit,
+            needs_smtputf8=self.needs_smtputf8,
+            head_size_bytes=len(signature) + self._head_size_bytes,
+            pieces=(signature + self._first, *self._pieces[1:]),
+        )
+
     def as_bytes(self) -> bytes:
         """The whole message in memory."""
         return b"".join(self.chunks())
+
+    @property
+    def _first(self) -> bytes:
+        first = self._pieces[0]
+        if not isinstance(first, bytes):
+            raise TypeError("a message begins with its header, not with a file")
+        return first
 
 
 def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool = False) -> Composed:
@@ -87,6 +124,7 @@ def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool
         size_bytes=sum([_size_bytes(piece) for piece in pieces]),
         needs_8bit=content.eight_bit,
         needs_smtputf8=smtputf8,
+        head_size_bytes=len(head),
         pieces=pieces,
     )
 
