@@ -205,7 +205,7 @@ def sign_in_refused(**facts: Any) -> Outcome:
 
 
 def _outcome(**facts: Any) -> Outcome:
-    return Outcome(recipient="", **facts)
+    return Outcome(**{"recipient": ""} | facts)
 
 
 def scripted_host(

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, load_config, make_config, typed
 from genie_connect.contract import TestContext
-from genie_connect.delivery.attempts import AttemptLoop, SendPolicy, untried
+from genie_connect.delivery.attempts import AttemptLoop, SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
+from genie_connect.delivery.never_left import untried
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, Route, api_first, make_route
 from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
@@ -114,7 +116,12 @@ class Host:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+        closed = await asyncio.gather(
+            *(connection.close() for connection in self._connections.values()), return_exceptions=True
+        )
+        for failure in closed:
+            if isinstance(failure, BaseException):
+                raise failure
 
     @property
     def registry(self) -> Registry:
@@ -208,15 +215,18 @@ class Host:
     ) -> AsyncIterator[Outcome]:
         """Send each recipient a copy of their own, and yield the outcomes as they become known.
 
-        The message itself has no recipients. Recipients are read in chunks, so there may be any number; a mailbox that
-        comes twice within a chunk gets one copy. Each chunk is planned anew, and has ``timeout_s`` seconds. Raises
-        ``NoConnection`` where no connection could ever carry the message.
+        The message itself has no recipients. Recipients are read in chunks; a mailbox that comes twice gets one copy,
+        and of each only its spelling is kept in memory. Each chunk is planned anew, and has ``timeout_s`` seconds.
+        Raises ``NoConnection`` where no connection could ever carry the message.
         """
         if message.recipients:
             raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
-        async for group in _chunks(recipients, chunk):
-            async for outcome in self._broadcast_chunk(message, group, connection, timeout_s, policy):
-                yield outcome
+        async with aclosing(_chunks(recipients, chunk)) as groups:
+            async for group in groups:
+                # Closed here, not when it is collected: whoever stops listening must find nothing still running.
+                async with aclosing(self._broadcast_chunk(message, group, connection, timeout_s, policy)) as outcomes:
+                    async for outcome in outcomes:
+                        yield outcome
 
     async def _broadcast_chunk(
         self,
@@ -225,7 +235,7 @@ class Host:
         connection: str | None,
         timeout_s: float,
         policy: SendPolicy | None,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome]:
         by_key = {recipient.address.key: recipient for recipient in group}
         route = self._route(message, broadcast=True, merge=any(recipient.merge for recipient in group), only=connection)
         sender = self._sender(message, route)
@@ -255,8 +265,9 @@ class Host:
             send_to=None if send_to is None else Address.parse(send_to),
             clock=self._clock,
         )
-        async for step in connection.handle.test(connection.settings, context):
-            yield step
+        async with aclosing(connection.handle.test(connection.settings, context)) as steps:
+            async for step in steps:
+                yield step
 
     async def _deliver(
         self,
@@ -271,7 +282,7 @@ class Host:
     ) -> tuple[dict[str, Outcome], list[Attempt]]:
         if not route.connections:
             everybody = [cleared for delivery in deliveries for cleared in delivery.recipients]
-            return {each.address.key: untried(route.paused, each) for each in everybody}, []
+            return {each.address.key: untried(route.paused, each.address.email) for each in everybody}, []
         loop = AttemptLoop(
             message,
             deliveries,
@@ -328,10 +339,15 @@ def _copy(sender: Address, cleared: Cleared, recipient: Recipient) -> Delivery:
 
 async def _chunks(
     recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike], size: int
-) -> AsyncIterator[list[Recipient]]:
+) -> AsyncGenerator[list[Recipient]]:
     group: list[Recipient] = []
+    seen: set[str] = set()
     async for given in _each(recipients):
-        group.append(given if isinstance(given, Recipient) else Recipient(address=given))
+        recipient = given if isinstance(given, Recipient) else Recipient(address=given)
+        if recipient.address.key in seen:
+            continue
+        seen.add(recipient.address.key)
+        group.append(recipient)
         if len(group) == size:
             yield group
             group = []

@@ -8,6 +8,7 @@ by its idempotency key, or the host chose ``at_least_once``.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -16,19 +17,23 @@ import attrs
 
 from genie_connect.clock import Clock
 from genie_connect.contract import SendContext
-from genie_connect.delivery.breaker import BreakerState
+from genie_connect.delivery.breaker import BreakerState, Permit
 from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.limiter import OverLimit
+from genie_connect.delivery.never_left import not_opened, over_limit, unchecked, untried
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Route, chunk_size
 from genie_connect.delivery.suppression import SuppressionGate
-from genie_connect.errors import GenieConnectError
 from genie_connect.model.batch import Batch, Cleared, Delivery
 from genie_connect.model.capability import Level
+from genie_connect.model.features import missing, required_by_delivery
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.suppression import SuppressionReason
+from genie_connect.registry.handle import refused
+
+logger = logging.getLogger("genie_connect.delivery")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,22 +49,39 @@ class SendPolicy:
     at_least_once: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Pending:
-    """A recipient without a final outcome: what is known so far, and where it may go next."""
+    """A recipient without a final outcome: what is known so far, and where it may go next.
+
+    ``doubt`` is set once a hand-over had no answer. ``repeat`` is then the batch that went without one, which only as
+    a whole is recognised by its key.
+    """
 
     delivery: int
     cleared: Cleared
     outcome: Outcome | None = None
+    doubt: Outcome | None = None
+    repeat: tuple[_Pending, ...] = ()
     barred: set[str] = attrs.field(factory=set)
     bound_to: str | None = None
     ready_at: dict[str, float] = attrs.field(factory=dict)
     tries: dict[str, int] = attrs.field(factory=dict)
 
+    @property
+    def email(self) -> str:
+        return self.cleared.address.email
+
     def eligible(self, connection: str, policy: SendPolicy) -> bool:
         if self.bound_to not in (None, connection) or connection in self.barred:
             return False
         return self.tries.get(connection, 0) < policy.attempts_per_connection
+
+    def final(self, outcome: Outcome) -> Outcome:
+        """What is known in the end: a doubt stays one unless the same provider resolved it."""
+        if self.doubt is None or outcome.state is State.ACCEPTED:
+            return outcome
+        refused = outcome.state is State.REJECTED and outcome.scope is Scope.RECIPIENT
+        return outcome if refused and outcome.connection == self.doubt.connection else self.doubt
 
 
 class AttemptLoop:
@@ -80,6 +102,8 @@ class AttemptLoop:
         broadcast: bool = False,
     ) -> None:
         self._message = message
+        # A connector sees whom to reach in the deliveries alone: the message still names who was suppressed.
+        self._said = attrs.evolve(message, to=(), cc=(), bcc=()) if message.recipients else message
         self._deliveries = deliveries
         self._route = route
         self._gate = gate
@@ -97,30 +121,39 @@ class AttemptLoop:
 
     async def run(self) -> None:
         """Try until every recipient has an outcome. ``outcomes`` (by address key) and ``attempts`` hold the result."""
-        while self._pending:
-            chosen = self._next() if self._clock.monotonic() < self._deadline else None
-            if chosen is None:
-                if not await self._wait():
-                    break
-                continue
-            connection, group = chosen
-            await self._attempt(connection, group)
-        for pending in self._pending:
-            self._settle(pending, pending.outcome or untried(self._route.connections, pending.cleared))
-        self._pending = []
+        while self._pending and self._clock.monotonic() < self._deadline:
+            chosen = self._next()
+            if chosen is not None:
+                await self._attempt(*chosen)
+            elif not await self._wait():
+                break
+        for pending in tuple(self._pending):
+            self._settle(pending, pending.outcome or untried(self._route.connections, pending.email))
 
-    def _next(self) -> tuple[Connection, list[_Pending]] | None:
+    def _next(self) -> tuple[Connection, list[_Pending], Permit] | None:
         """The first connection, in the order of the plan, that may take somebody now."""
         now = self._clock.monotonic()
         for connection in self._route.connections:
-            group = [
-                pending
-                for pending in self._pending
-                if pending.eligible(connection.name, self._policy) and pending.ready_at.get(connection.name, 0) <= now
-            ]
-            if group and connection.breaker.admit():
-                return connection, group[: chunk_size(connection, broadcast=self._broadcast)]
+            group = self._group(connection, now)
+            permit = connection.breaker.admit() if group else None
+            if permit is not None:
+                return connection, group, permit
         return None
+
+    def _group(self, connection: Connection, now: float) -> list[_Pending]:
+        """Who goes to this connection together: as many as it takes, or a batch that has to be repeated."""
+        size = chunk_size(connection, broadcast=self._broadcast)
+        group: list[_Pending] = []
+        for pending in self._pending:
+            if not pending.eligible(connection.name, self._policy) or pending.ready_at.get(connection.name, 0.0) > now:
+                continue
+            if pending.repeat and not group:
+                return list(pending.repeat)
+            if not pending.repeat:
+                group.append(pending)
+            if len(group) == size:
+                break
+        return group
 
     async def _wait(self) -> bool:
         """Wait until somebody may be tried again; ``False`` if that is not worth it."""
@@ -137,59 +170,100 @@ class AttemptLoop:
         await self._clock.sleep(max(wait, 0.01))
         return True
 
-    async def _attempt(self, connection: Connection, group: list[_Pending]) -> None:
-        group = await self._recheck(group)
-        if not group:
-            connection.breaker.release()
-            return
-        sender = connection.sender(self._message)
-        if sender is None:
-            raise AssertionError("the planner passes over a connection without a From")
-        batch = Batch(message=self._message, sender=sender, deliveries=self._regrouped(group))
+    async def _attempt(self, connection: Connection, group: list[_Pending], permit: Permit) -> None:
+        attempt_id = secrets.token_hex(8)
         started_at, started = self._clock.now(), self._clock.monotonic()
-        context = SendContext(
-            attempt_id=secrets.token_hex(8),
-            deadline=self._deadline,
-            idempotency_key=self._batch_key(batch),
-            clock=self._clock,
-        )
         try:
-            outcomes = await self._hand_over(connection, batch, context)
+            group, outcomes = await self._hand_over(connection, group, permit, attempt_id)
         except BaseException:
-            connection.breaker.release()
+            connection.breaker.release(permit)
             raise
+        if not group:
+            connection.breaker.release(permit)
+            return
         outcomes = tuple(attrs.evolve(outcome, connection=connection.name) for outcome in outcomes)
         ms = round((self._clock.monotonic() - started) * 1000)
-        self.attempts.append(_attempt_record(context.attempt_id, connection, outcomes, ms, started_at))
+        self.attempts.append(_attempt_record(attempt_id, connection, outcomes, ms, started_at))
+        verdict = _about_connection(outcomes)
+        if connection.breaker.record(verdict, permit):
+            self._announce(connection, verdict)
         self._take_in(connection, group, outcomes)
         await self._feed_suppressions(outcomes)
 
-    async def _hand_over(self, connection: Connection, batch: Batch, context: SendContext) -> tuple[Outcome, ...]:
+    async def _hand_over(
+        self, connection: Connection, group: list[_Pending], permit: Permit, attempt_id: str
+    ) -> tuple[list[_Pending], tuple[Outcome, ...]]:
+        """Who was tried, and their outcomes; nobody where it turned out that nobody may leave now."""
         try:
-            state = await connection.state()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's code; the batch has not left
-            return _not_opened(batch, error)
+            state = await connection.state(max(0.0, self._deadline - self._clock.monotonic()))
+        except Exception as error:  # noqa: BLE001  # a stranger's code; the batch has not left
+            return group, not_opened((pending.email for pending in group), error)
         try:
-            async with connection.limiter.room(len(batch.recipients), self._deadline):
-                return await connection.handle.send(state, batch, context, connection.capabilities)
+            async with connection.limiter.room(len(group), self._deadline):
+                # Opening and waiting for room take time. What was true before may no longer be.
+                if not connection.breaker.stands(permit):
+                    return [], ()
+                group = await self._leaving(connection, group)
+                if not group:
+                    return [], ()
+                batch = self._batch(connection, group)
+                context = SendContext(
+                    attempt_id=attempt_id,
+                    deadline=self._deadline,
+                    idempotency_key=self._batch_key(batch),
+                    clock=self._clock,
+                )
+                return group, await connection.handle.send(state, batch, context, connection.capabilities)
         except OverLimit as over:
-            return _over_limit(batch, over.wait_s)
+            return group, over_limit((pending.email for pending in group), over.wait_s)
 
-    async def _recheck(self, group: list[_Pending]) -> list[_Pending]:
-        """Ask the gate once more as the bytes are about to leave: somebody may just have unsubscribed."""
-        clearance = await self._gate.clear((pending.cleared.address for pending in group), self._message.purpose)
-        if not clearance.suppressed:
-            return group
+    async def _leaving(self, connection: Connection, group: list[_Pending]) -> list[_Pending]:
+        """Who of the group may leave, now that the bytes are about to."""
+        if group[0].repeat:
+            # In part it would be another batch, which the provider would not recognise.
+            return group if len(await self._still_cleared(group)) == len(group) else self._given_up(group)
+        group = await self._still_cleared(group)
+        able = [pending for pending in group if self._able(connection, pending)]
+        size = chunk_size(connection, broadcast=self._broadcast)
+        return able if size is None else able[:size]
+
+    def _able(self, connection: Connection, pending: _Pending) -> bool:
+        """Whether the connection takes this copy; one that it does not must not cost the others theirs."""
+        lacking = missing(required_by_delivery(self._deliveries[pending.delivery]), connection.capabilities)
+        if not lacking:
+            return True
+        why = f"{connection.handle.info.title} does not support {', '.join(lacking)}"
+        (outcome,) = refused([pending.email], why)
+        pending.outcome = pending.outcome or attrs.evolve(outcome, connection=connection.name)
+        pending.barred.add(connection.name)
+        return False
+
+    async def _still_cleared(self, group: list[_Pending]) -> list[_Pending]:
+        """Ask the gate once more: somebody may just have unsubscribed. Where it cannot be asked, nobody leaves."""
+        try:
+            clearance = await self._gate.clear((pending.cleared.address for pending in group), self._message.purpose)
+        except Exception:
+            logger.exception("the suppressions cannot be read; nobody is sent to")
+            for pending in group:
+                self._settle(pending, unchecked(pending.email))
+            return []
         stopped = {outcome.recipient: outcome for outcome in clearance.suppressed}
-        kept: list[_Pending] = []
         for pending in group:
-            outcome = stopped.get(pending.cleared.address.email)
-            if outcome is None:
-                kept.append(pending)
-            else:
-                self._pending.remove(pending)
-                self._settle(pending, outcome)
-        return kept
+            if pending.email in stopped:
+                self._settle(pending, stopped[pending.email])
+        return [pending for pending in group if pending.email not in stopped]
+
+    def _given_up(self, group: list[_Pending]) -> list[_Pending]:
+        for pending in group:
+            if pending in self._pending and pending.outcome is not None:
+                self._settle(pending, pending.outcome)
+        return []
+
+    def _batch(self, connection: Connection, group: list[_Pending]) -> Batch:
+        sender = connection.sender(self._message)
+        if sender is None:
+            raise AssertionError("the planner passes over a connection without a From")
+        return Batch(message=self._said, sender=sender, deliveries=self._regrouped(group))
 
     def _regrouped(self, group: list[_Pending]) -> tuple[Delivery, ...]:
         """The copies of this attempt: each with those of its recipients who are still to be reached."""
@@ -207,41 +281,54 @@ class AttemptLoop:
         return f"{self._key}-{hashlib.sha256(recipients.encode()).hexdigest()[:16]}"
 
     def _take_in(self, connection: Connection, group: list[_Pending], outcomes: Sequence[Outcome]) -> None:
-        by_email = {outcome.recipient: outcome for outcome in outcomes}
-        verdict = _about_connection(outcomes)
-        if connection.breaker.record(verdict):
-            self._announce(connection, verdict)
-        for pending in group:
-            outcome = by_email[pending.cleared.address.email]
+        repeatable = self._repeatable(connection, group, outcomes)
+        for pending, outcome in zip(group, outcomes, strict=True):
             pending.outcome = outcome
+            pending.repeat = ()
             pending.tries[connection.name] = pending.tries.get(connection.name, 0) + 1
-            if not self._may_go_on(connection, pending, outcome):
-                self._pending.remove(pending)
+            if outcome.state is State.UNKNOWN:
+                pending.doubt = outcome
+            if pending.doubt is None or pending.final(outcome) is not pending.doubt:
+                goes_on = self._may_go_on(connection, pending, outcome)
+            else:
+                goes_on = self._may_repeat(connection, pending, tuple(group) if repeatable else ())
+            if not goes_on:
                 self._settle(pending, outcome)
 
     def _may_go_on(self, connection: Connection, pending: _Pending, outcome: Outcome) -> bool:
         """Note where this recipient may go next, or say that its outcome is final."""
-        if outcome.state is State.UNKNOWN:
-            return self._may_repeat_unknown(connection, pending)
         if outcome.retry is Retry.NEVER:
             return False
         if outcome.retry is Retry.OTHER:
             pending.barred.add(connection.name)
+            pending.bound_to = None
         elif outcome.retry is Retry.SAME:
             pending.bound_to = connection.name
         self._back_off(connection, pending, outcome)
         return True
 
-    def _may_repeat_unknown(self, connection: Connection, pending: _Pending) -> bool:
-        if self._policy.at_least_once:
-            self._back_off(connection, pending, None)
-            return True
+    def _repeatable(self, connection: Connection, group: list[_Pending], outcomes: Sequence[Outcome]) -> bool:
+        """Whether the provider may have this batch already, recognises it by its key, and may be asked once more."""
         if connection.capabilities["send.idempotency"].level is not Level.YES:
             return False
-        # The provider may have it already, and recognises the repetition; another one would not.
+        return all(
+            outcome.state is State.UNKNOWN or (pending.doubt and outcome.retry in (Retry.SAME, Retry.ANY))
+            for pending, outcome in zip(group, outcomes, strict=True)
+        )
+
+    def _may_repeat(self, connection: Connection, pending: _Pending, batch: tuple[_Pending, ...]) -> bool:
+        """Note where somebody whose hand-over had no answer may go next, or say that nobody knows more."""
+        self._back_off(connection, pending, pending.outcome)
         pending.bound_to = connection.name
-        self._back_off(connection, pending, None)
-        return pending.eligible(connection.name, self._policy)
+        if batch and pending.eligible(connection.name, self._policy):
+            pending.repeat = batch
+            return True
+        if self._policy.at_least_once and pending.outcome is not None:
+            pending.bound_to = None
+            if pending.outcome.retry is Retry.OTHER:
+                pending.barred.add(connection.name)
+            return pending.outcome.state is State.UNKNOWN or pending.outcome.retry is not Retry.NEVER
+        return False
 
     def _back_off(self, connection: Connection, pending: _Pending, outcome: Outcome | None) -> None:
         backoff = self._policy.first_backoff_s * 2 ** (pending.tries[connection.name] - 1)
@@ -249,6 +336,8 @@ class AttemptLoop:
         pending.ready_at[connection.name] = self._clock.monotonic() + wait
 
     def _settle(self, pending: _Pending, outcome: Outcome) -> None:
+        outcome = pending.final(outcome)
+        self._pending.remove(pending)
         self.outcomes[pending.cleared.address.key] = outcome
         connection = outcome.connection or ""
         if outcome.state is State.ACCEPTED:
@@ -273,29 +362,18 @@ class AttemptLoop:
 
     async def _feed_suppressions(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.suppress and outcome.state is State.REJECTED:
+            # A refusal that is about us says nothing of the mailbox.
+            if not (outcome.suppress and outcome.state is State.REJECTED and outcome.scope is Scope.RECIPIENT):
+                continue
+            try:
                 await self._gate.add(
                     outcome.recipient,
                     reason=SuppressionReason.HARD_BOUNCE,
                     source=f"{outcome.connection}: {outcome.code or ''} {outcome.enhanced or ''}".strip(),
                 )
-
-
-def untried(paused: Iterable[Connection], cleared: Cleared) -> Outcome:
-    """The outcome of a recipient whose every connection is paused: nothing was handed over, try again later."""
-    soonest = min(paused, key=lambda connection: connection.breaker.pause_s)
-    return Outcome(
-        recipient=cleared.address.email,
-        state=State.DEFERRED,
-        connection=soonest.name,
-        stage="plan",
-        reason="paused",
-        text=soonest.breaker.reason or None,
-        hint=soonest.breaker.hint or None,
-        scope=Scope.CONNECTION,
-        retry=Retry.ANY,
-        retry_after_s=soonest.breaker.pause_s,
-    )
+            except Exception:
+                # The message has left. Its outcomes must come back, whatever happens to the list.
+                logger.exception("a hard bounce could not be added to the suppressions")
 
 
 def _attempt_record(
@@ -324,52 +402,3 @@ def _about_connection(outcomes: Sequence[Outcome]) -> Outcome:
         if outcome.state is State.ACCEPTED:
             return outcome
     return next((outcome for outcome in outcomes if outcome.scope is Scope.CONNECTION), outcomes[0])
-
-
-def _not_opened(batch: Batch, error: BaseException) -> tuple[Outcome, ...]:
-    # The text of a foreign exception may hold a secret; its type does not.
-    text = str(error) if isinstance(error, GenieConnectError) else type(error).__name__
-    return _nothing_sent(
-        batch,
-        reason="open_failed",
-        text=text,
-        hint="The connector could not be opened: check its settings.",
-        retry=Retry.OTHER,
-        retry_after_s=None,
-    )
-
-
-def _over_limit(batch: Batch, wait_s: float) -> tuple[Outcome, ...]:
-    return _nothing_sent(
-        batch,
-        reason="own_limit",
-        text=None,
-        hint="The connection's own rate limit leaves no room before the deadline.",
-        retry=Retry.ANY,
-        retry_after_s=wait_s,
-        scope=Scope.MESSAGE,
-    )
-
-
-def _nothing_sent(
-    batch: Batch,
-    *,
-    reason: str,
-    text: str | None,
-    hint: str,
-    retry: Retry,
-    retry_after_s: float | None,
-    scope: Scope = Scope.CONNECTION,
-) -> tuple[Outcome, ...]:
-    outcome = Outcome(
-        recipient="",
-        state=State.DEFERRED,
-        stage="open",
-        reason=reason,
-        text=text,
-        hint=hint,
-        scope=scope,
-        retry=retry,
-        retry_after_s=retry_after_s,
-    )
-    return tuple(attrs.evolve(outcome, recipient=address.email) for address in batch.recipients)

@@ -17,6 +17,8 @@ LONGEST_PAUSE_S = 900.0
 AT_ONCE = {"auth": 300.0, "tls": 300.0, "policy": 300.0}
 """Reasons that do not pass by themselves, with the pause they begin with, in seconds."""
 
+PROBE_S = 0.5
+"""How long to leave a connection alone while one attempt finds out whether it works again, in seconds."""
 NEVER_LEFT = ("plan", "open")
 """Stages at which the other side was not asked, so that the outcome says nothing about it."""
 
@@ -29,15 +31,25 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+class Permit:
+    """Leave for one attempt, to be handed back with ``record`` or ``release``."""
+
+    __slots__ = ()
+
+
 class Breaker:
-    """Counts what went wrong with a connection, and pauses it."""
+    """Counts what went wrong with a connection, and pauses it.
+
+    While it is paused only the probe counts: what attempts that were under way at the time still bring in neither
+    lengthens the pause once for each of them, nor ends it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures = 0
         self._pauses = 0
         self._open_until: float | None = None
-        self._probing = False
+        self._probe: Permit | None = None
         self.reason = ""
         self.hint = ""
 
@@ -46,34 +58,43 @@ class Breaker:
         """Where it stands now."""
         if self._open_until is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if self.pause_s > 0 or self._probing else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if self.pause_s > 0 else BreakerState.HALF_OPEN
 
     @property
     def pause_s(self) -> float:
         """Seconds until the next attempt may go through; 0 if it may now."""
         if self._open_until is None:
             return 0.0
-        return max(0.0, self._open_until - self._clock.monotonic())
+        return max(PROBE_S if self._probe else 0.0, self._open_until - self._clock.monotonic())
 
-    def admit(self) -> bool:
-        """Whether an attempt may go through now. In the half-open state the first one only."""
+    def admit(self) -> Permit | None:
+        """Leave for an attempt, or ``None``. In the half-open state the first one only."""
         state = self.state
+        if state is BreakerState.OPEN:
+            return None
+        permit = Permit()
         if state is BreakerState.HALF_OPEN:
-            self._probing = True
-        return state is not BreakerState.OPEN
+            self._probe = permit
+        return permit
 
-    def record(self, outcome: Outcome) -> bool:
-        """Take in one outcome; ``True`` if it changed the breaker from closed to open or back."""
-        self._probing = False
+    def stands(self, permit: Permit) -> bool:
+        """Whether the leave still holds: the connection may have been paused since."""
+        return self._open_until is None or permit is self._probe
+
+    def record(self, outcome: Outcome, permit: Permit) -> bool:
+        """Take in what came of an attempt; ``True`` if it changed the breaker from closed to open or back."""
+        counts = self.stands(permit)
+        self.release(permit)
         if outcome.scope is Scope.CONNECTION and outcome.state in (State.DEFERRED, State.REJECTED):
-            return self._failed(outcome)
-        if outcome.state is State.UNKNOWN or outcome.stage in NEVER_LEFT:
+            return self._failed(outcome) if counts else self._failed_late(outcome)
+        if not counts or outcome.state is State.UNKNOWN or outcome.stage in NEVER_LEFT:
             return False
         return self._worked()
 
-    def release(self) -> None:
-        """An admitted attempt ended without an outcome (it was cancelled)."""
-        self._probing = False
+    def release(self, permit: Permit) -> None:
+        """The attempt is over."""
+        if permit is self._probe:
+            self._probe = None
 
     def _worked(self) -> bool:
         was_open = self._open_until is not None
@@ -89,10 +110,26 @@ class Breaker:
         if not throttled and reason not in AT_ONCE and self._failures < FAILURES_BEFORE_OPEN and not self._pauses:
             return False
         was_closed = self._open_until is None
-        first = outcome.retry_after_s if throttled and outcome.retry_after_s else AT_ONCE.get(reason, FIRST_PAUSE_S)
-        pause = first if throttled else min(LONGEST_PAUSE_S, first * 2**self._pauses)
+        first = _first_pause(outcome)
+        self._pause(outcome, first if throttled else min(LONGEST_PAUSE_S, first * 2**self._pauses))
         self._pauses += 1
-        self._open_until = self._clock.monotonic() + pause
-        self.reason = outcome.text or reason
-        self.hint = outcome.hint or ""
         return was_closed
+
+    def _failed_late(self, outcome: Outcome) -> bool:
+        """Once paused, a reason for a longer pause still counts: a refused sign-in after a lost connection."""
+        pause = _first_pause(outcome)
+        if self._clock.monotonic() + pause > (self._open_until or 0.0):
+            self._pause(outcome, pause)
+        return False
+
+    def _pause(self, outcome: Outcome, pause_s: float) -> None:
+        self._open_until = self._clock.monotonic() + pause_s
+        self.reason = outcome.text or outcome.reason or "failed"
+        self.hint = outcome.hint or ""
+
+
+def _first_pause(outcome: Outcome) -> float:
+    reason = outcome.reason or "failed"
+    if reason == "throttled" and outcome.retry_after_s:
+        return outcome.retry_after_s
+    return AT_ONCE.get(reason, FIRST_PAUSE_S)

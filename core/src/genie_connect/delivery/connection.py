@@ -67,8 +67,7 @@ class Connection:
     @property
     def capabilities(self) -> CapabilityTable:
         """What it supports: effective once its server has been asked, declared until then."""
-        table = getattr(self._state, "capabilities", None)
-        return table if isinstance(table, CapabilityTable) else self._declared
+        return (self.handle.effective(self._state) if self._opened else None) or self._declared
 
     def sender(self, message: Message) -> Address | None:
         """The From this connection would give the message; never another one than the message names."""
@@ -79,10 +78,10 @@ class Connection:
         allowed = [entry.lower() for entry in self.config.allowed_from]
         return not allowed or sender.key in allowed or sender.domain in allowed
 
-    async def state(self) -> Any:
-        """The connector's state, opened if it is not yet."""
+    async def state(self, timeout_s: float) -> Any:
+        """The connector's state, opened if it is not yet. Raises ``TimeoutError``, or what the connector raises."""
         if not self._opened:
-            async with self._opening:
+            async with asyncio.timeout(timeout_s), self._opening:
                 if not self._opened:
                     runtime = Runtime(connection=self.name, default_from=self.config.default_from, clock=self._clock)
                     self._state = await self.handle.open(self.settings, runtime)

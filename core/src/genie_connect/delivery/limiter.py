@@ -33,7 +33,12 @@ class Limiter:
         """A place for an attempt with so many recipients. Raises ``OverLimit`` if none comes before the deadline."""
         wait = self._take(recipients, deadline)
         if wait > 0:
-            await self._clock.sleep(wait)
+            try:
+                await self._clock.sleep(wait)
+            except BaseException:
+                # Whoever gives up waiting leaves the room to the others.
+                self._tokens += recipients
+                raise
         if self._places is None:
             yield
             return

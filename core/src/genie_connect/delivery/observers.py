@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
@@ -20,10 +21,17 @@ class Observers:
         self._manager.add_hookspecs(ObserverSpec)
 
     def add(self, observer: object) -> None:
-        """Tell this object from now on. Its hooks are marked ``@hookimpl``; a misspelt one is refused."""
+        """Tell this object from now on. Its hooks are marked ``@hookimpl``.
+
+        Raises ``pluggy.PluginValidationError`` for one that could never work: misspelt, or a coroutine function.
+        """
         self._manager.register(observer)
         try:
             self._manager.check_pending()
+            for caller in self._manager.get_hookcallers(observer) or ():
+                if any(inspect.iscoroutinefunction(each.function) for each in caller.get_hookimpls()):
+                    cause = f"{caller.name} is a coroutine function, and nobody awaits an observer"
+                    raise pluggy.PluginValidationError(observer, cause)
         except pluggy.PluginValidationError:
             self._manager.unregister(observer)
             raise
@@ -37,5 +45,5 @@ class Observers:
         for implementation in getattr(self._manager.hook, event).get_hookimpls():
             try:
                 implementation.function(*(facts[name] for name in implementation.argnames))
-            except Exception:
+            except (Exception, SystemExit):
                 logger.exception("observer %s failed in %s", implementation.plugin_name, event)

@@ -10,8 +10,8 @@ import attrs
 from genie_connect.contract import Kind
 from genie_connect.delivery.breaker import BreakerState
 from genie_connect.delivery.connection import Connection
-from genie_connect.model.capability import TITLES, Level
-from genie_connect.model.features import estimated_size_bytes, required
+from genie_connect.model.capability import TITLES, CapabilityTable, Level
+from genie_connect.model.features import estimated_size_bytes, offered, required
 from genie_connect.model.message import Message
 from genie_connect.model.plan import Emulated, PassedOver, Plan
 
@@ -72,9 +72,16 @@ def make_route(
 def chunk_size(connection: Connection, *, broadcast: bool) -> int | None:
     """How many recipients one call to this connection may have; ``None`` is no limit."""
     table = connection.capabilities
-    if broadcast:
-        return table.limit("send.batch", "max_batch") if table["send.batch"].available else 1
-    return table.limit("send.transactional", "max_recipients")
+    if broadcast and not batches(table):
+        return 1
+    limit = table.limit("send.batch", "max_batch") if broadcast else table.limit("send.transactional", "max_recipients")
+    # A server that announces a limit of none at all still gets one at a time: it may say so for each.
+    return None if limit is None else max(1, limit)
+
+
+def batches(table: CapabilityTable) -> bool:
+    """Whether the connector itself takes several copies in one call."""
+    return table["send.batch"].level in (Level.YES, Level.CONDITIONAL)
 
 
 def _reasons(
@@ -94,7 +101,7 @@ def _reasons(
         yield f"it may not send from {sender.email}"
     table = connection.capabilities
     for name in needed:
-        if not table[name].available:
+        if not offered(name, table):
             note = table[name].note
             yield f"it does not support {TITLES.get(name, name)} ({name})" + (f": {note}" if note else "")
     limit = table.limit("send.transactional", "max_message_bytes")
@@ -110,7 +117,7 @@ def _pause(connection: Connection) -> tuple[str, ...]:
 
 
 def _emulated(connection: Connection, needed: Iterable[str], *, broadcast: bool) -> Iterable[Emulated]:
-    if broadcast and not connection.capabilities["send.batch"].available:
+    if broadcast and not batches(connection.capabilities):
         yield Emulated(connection=connection.name, capability="send.batch", how="one call for each copy")
     for name in needed:
         entry = connection.capabilities[name]

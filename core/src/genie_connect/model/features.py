@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from genie_connect.model.address import Address
-from genie_connect.model.batch import Batch
-from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.batch import Batch, Delivery
+from genie_connect.model.capability import CapabilityTable, Level
 from genie_connect.model.message import Message
 
 FEATURES: dict[str, Callable[[Message], bool]] = {
@@ -23,31 +23,62 @@ FEATURES: dict[str, Callable[[Message], bool]] = {
 """The capability that each feature of a message needs."""
 
 
+EMULATED = frozenset({"send.batch", "send.metadata", "send.tags"})
+"""What the core does for a connector whose table says ``host``: one call for each copy, keeping what is for our own
+records. Anything else at that level nobody would do."""
+
+
 def required(message: Message, *, broadcast: bool = False) -> tuple[str, ...]:
     """The names of the capabilities that ``message`` needs."""
-    kind = "send.broadcast" if broadcast else "send.transactional"
-    named = (name for name, needs in FEATURES.items() if needs(message))
-    international = any(address.needs_smtputf8 for address in all_addresses(message))
-    return (kind, *named, *(["send.international_addresses"] if international else []))
+    return ("send.broadcast" if broadcast else "send.transactional", *_features(message))
+
+
+def required_by_delivery(delivery: Delivery) -> Iterator[str]:
+    """The names of the capabilities that one copy needs beyond what the message does."""
+    if delivery.merge:
+        yield "send.merge"
+    if delivery.headers:
+        yield "send.headers"
+    if delivery.metadata:
+        yield "send.metadata"
+    if delivery.cc or delivery.bcc:
+        yield "send.cc_bcc"
+    if any(address.needs_smtputf8 for address in (*delivery.addresses, *delivery.to, *delivery.cc)):
+        yield "send.international_addresses"
 
 
 def required_by_batch(batch: Batch) -> tuple[str, ...]:
-    """The names of the capabilities that ``batch`` needs as it is handed over."""
-    names = dict.fromkeys(required(batch.message, broadcast=len(batch.deliveries) > 1))
-    if any(delivery.merge for delivery in batch.deliveries):
-        names["send.merge"] = None
-    if any(delivery.headers for delivery in batch.deliveries):
-        names["send.headers"] = None
-    if any(delivery.metadata for delivery in batch.deliveries):
-        names["send.metadata"] = None
-    if batch.envelope_from.needs_smtputf8 or any(address.needs_smtputf8 for address in batch.recipients):
+    """The names of the capabilities that ``batch`` needs as it is handed over.
+
+    A single copy needs no kind of send: whether it is a transactional one or the last of a broadcast cannot be seen.
+    """
+    names = dict.fromkeys(_features(batch.message))
+    if len(batch.deliveries) > 1:
+        names["send.broadcast"] = None
+    for delivery in batch.deliveries:
+        names.update(dict.fromkeys(required_by_delivery(delivery)))
+    if batch.envelope_from.needs_smtputf8 or batch.sender.needs_smtputf8:
         names["send.international_addresses"] = None
     return tuple(names)
 
 
 def missing(needed: Iterable[str], table: CapabilityTable) -> tuple[str, ...]:
-    """Those of the needed capabilities that the table does not offer."""
-    return tuple(name for name in needed if not table[name].available)
+    """Those of the needed capabilities that neither the table nor the core in its place offers."""
+    return tuple(name for name in needed if not offered(name, table))
+
+
+def offered(name: str, table: CapabilityTable) -> bool:
+    """Whether a message that needs this capability can be sent, by the connector or by the core on its behalf."""
+    level = table[name].level
+    return level in (Level.YES, Level.CONDITIONAL) or (level is Level.HOST and name in EMULATED)
+
+
+def _features(message: Message) -> Iterator[str]:
+    for name, needs in FEATURES.items():
+        if needs(message):
+            yield name
+    if any(address.needs_smtputf8 for address in all_addresses(message)):
+        yield "send.international_addresses"
 
 
 def estimated_size_bytes(message: Message) -> int:
@@ -59,6 +90,5 @@ def estimated_size_bytes(message: Message) -> int:
 
 def all_addresses(message: Message) -> Iterable[Address]:
     """Every address in the message."""
-    yield from message.recipients
-    yield from message.reply_to
+    yield from (*message.to, *message.cc, *message.bcc, *message.reply_to)
     yield from (address for address in (message.from_, message.envelope_from) if address is not None)

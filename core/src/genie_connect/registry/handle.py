@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -130,7 +130,7 @@ class ConnectorHandle:
             logger.exception("connector %s failed while sending", self.id)
             return _in_doubt(recipients, f"raised {_name(error)}")
 
-    async def test(self, settings: Any, context: TestContext) -> AsyncIterator[Step]:
+    async def test(self, settings: Any, context: TestContext) -> AsyncGenerator[Step]:
         """The steps of a connector test, ended by a failed step where the connector itself fails."""
         steps: asyncio.Queue[Step | None] = asyncio.Queue()
         # In one task from beginning to end, since the connector may hold a time-out across its steps.
