@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
 from genie_connect.clock import Clock, SystemClock
-from genie_connect.errors import ConfigurationError, ValidationError
+from genie_connect.errors import ConfigurationError
 from genie_connect.model.address import Address, AddressLike
 from genie_connect.model.batch import GATE, Cleared
 from genie_connect.model.codec import structure, unstructure
@@ -82,47 +82,90 @@ class MemorySuppressions:
 class FileSuppressions(MemorySuppressions):
     """Suppressions in memory and in a JSON Lines file, rewritten as a whole at each change.
 
-    For one process and lists of thousands, as on a developer's machine. Raises ``ConfigurationError`` where the file
+    For lists of thousands, as on a developer's machine. What another process changes in the file is read before the
+    next use; two that change it in the same moment are not kept apart. Raises ``ConfigurationError`` where the file
     holds something else; it is then left as it is.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__()
         self._path = Path(path)
-        super().__init__(self._read())
+        self._changing = asyncio.Lock()
+        self._seen: _Stamp | None = None
+        self._unwritten: list[Suppression] = []
+        self._load()
+
+    async def find(self, keys: Iterable[str]) -> Mapping[str, tuple[Suppression, ...]]:
+        """The suppressions of those keys that have any."""
+        await self._refresh()
+        return await super().find(keys)
 
     async def put(self, suppressions: Iterable[Suppression]) -> None:
-        """Keep them, in the file too."""
-        await super().put(suppressions)
-        await self._write()
+        """Keep them, in the file too. Where it cannot be written, they count until the end of the process."""
+        async with self._changing:
+            await self._reread()
+            self._unwritten.extend(suppressions)
+            self._put(self._unwritten)
+            await self._write()
 
     async def discard(self, key: str, scope: SuppressionScope | None) -> int:
         """Forget those of an address, in the file too."""
-        gone = await super().discard(key, scope)
-        if gone:
-            await self._write()
+        async with self._changing:
+            await self._reread()
+            gone = await super().discard(key, scope)
+            if gone:
+                self._unwritten = [each for each in self._unwritten if each.key != key]
+                await self._write()
         return gone
 
-    def _read(self) -> Iterable[Suppression]:
+    async def all(self) -> AsyncIterator[Suppression]:
+        """Every suppression, in the order of being added."""
+        await self._refresh()
+        async for suppression in super().all():
+            yield suppression
+
+    async def _refresh(self) -> None:
+        if self._is_newer():
+            async with self._changing:
+                await self._reread()
+
+    async def _reread(self) -> None:
+        if self._is_newer():
+            await asyncio.to_thread(self._load)
+
+    def _is_newer(self) -> bool:
+        # A file that has gone is no empty list: somebody is just replacing it, or has made a mistake.
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            return _stamp(self._path.stat()) != self._seen
+        except OSError:
+            return False
+
+    def _load(self) -> None:
+        try:
+            with self._path.open(encoding="utf-8") as file:
+                seen, text = _stamp(os.fstat(file.fileno())), file.read()
         except FileNotFoundError:
-            return []
+            return
         except (OSError, UnicodeError) as error:
             raise ConfigurationError(f"the suppressions file {self._path} cannot be read: {error}") from None
-        found = []
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(structure(Suppression, json.loads(line)))
-            except (ValueError, ValidationError) as error:
-                hint = "repair the line or move the file away; it has not been changed"
-                raise ConfigurationError(f"{self._path}, line {number}: {error}", hint=hint) from None
-        return found
+        found = [self._parsed(number, line) for number, line in enumerate(text.split("\n"), 1) if line]
+        self._by_key = {}
+        self._put((*found, *self._unwritten))
+        self._seen = seen
+
+    def _parsed(self, number: int, line: str) -> Suppression:
+        try:
+            return structure(Suppression, json.loads(line))
+        except (ValueError, RecursionError) as error:
+            hint = "repair the line or move the file away; it has not been changed"
+            raise ConfigurationError(f"{self._path}, line {number}: {error}", hint=hint) from None
 
     async def _write(self) -> None:
-        lines = [json.dumps(unstructure(suppression)) + "\n" async for suppression in self.all()]
-        await asyncio.to_thread(self._replace_file, lines)
+        lines = [json.dumps(unstructure(suppression)) + "\n" async for suppression in super().all()]
+        self._seen = await asyncio.to_thread(self._replace_file, lines)
+        self._unwritten = []
 
-    def _replace_file(self, lines: list[str]) -> None:
+    def _replace_file(self, lines: list[str]) -> _Stamp:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
         try:
@@ -130,11 +173,21 @@ class FileSuppressions(MemorySuppressions):
                 file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
+                stamp = _stamp(os.fstat(file.fileno()))
             Path(name).replace(self._path)
         except OSError:
             with suppress(OSError):
                 Path(name).unlink()
             raise
+        return stamp
+
+
+_Stamp: TypeAlias = tuple[int, int, int]
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    """What tells one state of a file from another."""
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 @attrs.frozen(kw_only=True)

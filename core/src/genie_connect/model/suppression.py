@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
 import attrs
 
+from genie_connect.errors import Problem
 from genie_connect.model.address import Address, AddressLike
 from genie_connect.model.message import Purpose
 from genie_connect.model.validation import attempt, settle
@@ -44,7 +46,12 @@ class Suppression:
     expires: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        settle(self)
+        settle(self, self._rules)
+
+    def _rules(self) -> Iterable[Problem]:
+        for name, time in (("added", self.added), ("expires", self.expires)):
+            if time is not None and time.tzinfo is None:
+                yield Problem(name, "has no time zone", "give the time in UTC")
 
     @property
     def key(self) -> str:
