@@ -143,7 +143,10 @@ async def test_every_part_of_a_message_arrives(provider: SandboxProvider, tmp_pa
 async def test_each_copy_of_a_broadcast_has_what_is_its_own(provider: SandboxProvider) -> None:
     """Merge data is filled in, escaped in HTML; headers and metadata of the copy join those of the message."""
     message = Message(
-        subject="For {{name}}", text="{{ name }}/{{ gone }}", html="<b>{{ name }}</b>", headers={"X-A": "1"}
+        subject="For {{name | you}}",
+        text="{{ name | you }}/{{ gone | nothing }}{{{{",
+        html="<b>{{ name | R&D }}</b>",
+        headers={"X-A": "{{ name | 1 }}"},
     )
     recipients = [
         Recipient(address=ADA, merge={"name": "A<b>"}, headers={"X-B": "2"}, metadata={"n": "1"}),
@@ -154,11 +157,24 @@ async def test_each_copy_of_a_broadcast_has_what_is_its_own(provider: SandboxPro
         outcomes = await sandbox.connector_send(state, batch, _context())
     assert [outcome.state for outcome in outcomes] == [State.ACCEPTED, State.ACCEPTED]
     first, second = provider.messages
-    assert (first.subject, first.text, first.html) == ("For A<b>", "A<b>/", "<b>A&lt;b&gt;</b>")
-    assert (first.headers, first.metadata) == ({"X-A": "1", "X-B": "2"}, {"n": "1"})
+    assert (first.subject, first.text, first.html) == ("For A<b>", "A<b>/nothing{{", "<b>A&lt;b&gt;</b>")
+    assert (first.headers, first.metadata) == ({"X-A": "A<b>", "X-B": "2"}, {"n": "1"})
     assert (first.recipients, first.bcc) == ((ADA.email,), ())
-    assert (second.subject, second.recipients, second.headers) == ("For {{name}}", (BOB.email,), {"X-A": "1"})
+    assert (second.subject, second.recipients, second.headers) == ("For you", (BOB.email,), {"X-A": "1"})
+    assert (second.text, second.html) == ("you/nothing{{", "<b>R&amp;D</b>")
     assert provider.requests == 1
+
+
+async def test_a_field_without_a_value_is_refused_before_anything_is_kept(provider: SandboxProvider) -> None:
+    """The provider keeps none of the copies where one of them has a field and no value for it."""
+    batch = await _batch(
+        Message(text="Hello {{ name }}"), [Recipient(address=ADA, merge={"name": "Ada"}), Recipient(address=BOB)]
+    )
+    async with _open(provider) as state:
+        outcomes = await sandbox.connector_send(state, batch, _context())
+    assert [outcome.state for outcome in outcomes] == [State.REJECTED, State.REJECTED]
+    assert "merge['name']" in (outcomes[0].text or "")
+    assert provider.messages == []
 
 
 async def test_the_table_declares_what_is_carried(provider: SandboxProvider) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import binascii
 from enum import StrEnum
-
-import attrs
+from typing import NamedTuple
 
 from genie_connect.mime.gate import has_long_line
 
@@ -24,8 +23,7 @@ class Encoding(StrEnum):
     BASE64 = "base64"
 
 
-@attrs.frozen
-class Body:
+class Body(NamedTuple):
     """A text body as it stands on the wire, without the line end that closes it."""
 
     encoding: Encoding
@@ -40,16 +38,27 @@ def encoded_text(text: str, *, eight_bit: bool) -> Body:
     ascii_only = text.isascii()
     if (ascii_only or eight_bit) and not has_long_line(data):
         return Body(Encoding.SEVEN_BIT if ascii_only else Encoding.EIGHT_BIT, data)
-    # Each byte beyond ASCII takes three in quoted-printable; base64 makes four of three, and a line end each 76.
-    high = len(data) - len(data.translate(None, _HIGH))
-    if 2 * (high + data.count(b"=")) > len(data) * 3 // 8:
+    if base64_is_smaller(len(data), costly_octets(data)):
         return Body(Encoding.BASE64, base64_lines(data)[:-2])
     return Body(Encoding.QUOTED_PRINTABLE, quoted_printable(data))
+
+
+def costly_octets(data: bytes) -> int:
+    """How many octets of ``data`` take three in quoted-printable."""
+    high = 0 if data.isascii() else len(data) - len(data.translate(None, _HIGH))
+    return high + data.count(b"=")
+
+
+def base64_is_smaller(size_bytes: int, costly: int) -> bool:
+    """Whether base64, which makes four octets of three and a line end each 76, beats quoted-printable."""
+    return 2 * costly > size_bytes * 3 // 8
 
 
 def quoted_printable(data: bytes) -> bytes:
     """``data``, whose line ends are CRLF, in quoted-printable (RFC 2045 section 6.7)."""
     encoded = binascii.b2a_qp(data, istext=True)
+    if len(encoded) <= _QP_LINE_OCTETS:
+        return encoded
     if b"\n" not in data:
         # Soft line breaks follow the kind of line end found in the data, and are bare LF where there is none.
         encoded = encoded.replace(b"\n", b"\r\n")

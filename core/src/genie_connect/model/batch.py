@@ -69,14 +69,14 @@ class Delivery:
 
     ``to`` and ``cc`` stand in the headers; ``recipients`` is the envelope, which holds the bcc as well and, in a
     second attempt, leaves out whoever has an outcome already. ``message_id`` stands between angle brackets and is the
-    same in every attempt.
+    same in every attempt. ``merge`` fills in the merge fields; without it (``None``) the text stands as it is.
     """
 
     message_id: str
     recipients: tuple[Cleared, ...]
     to: tuple[Address, ...] = ()
     cc: tuple[Address, ...] = ()
-    merge: FrozenMap[str] = EMPTY
+    merge: FrozenMap[str] | None = None
     headers: FrozenMap[str] = EMPTY
     metadata: FrozenMap[str] = EMPTY
 

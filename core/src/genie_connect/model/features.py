@@ -35,7 +35,7 @@ def required(message: Message, *, broadcast: bool = False) -> tuple[str, ...]:
 
 def required_by_delivery(delivery: Delivery) -> Iterator[str]:
     """The names of the capabilities that one copy needs beyond what the message does."""
-    if delivery.merge:
+    if delivery.merge is not None:
         yield "send.merge"
     if delivery.headers:
         yield "send.headers"

@@ -55,6 +55,12 @@ MAX_VALUE_CHARACTERS = 8000  # References of a long thread take several lines
 MAX_WORD_CHARACTERS = 900  # what holds no blank cannot be folded, and a line ends at 998 octets with the name in it
 
 
+UNSUBSCRIBE = "list-unsubscribe"
+POST = "list-unsubscribe-post"
+ONE_CLICK = "List-Unsubscribe=One-Click"
+_HTTPS = re.compile(r"<\s*https://[^>\s]+>", re.IGNORECASE)
+
+
 def header_map(values: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> FrozenMap[str]:
     """Header fields by name, each name and value checked, every problem under its name."""
     problems: list[Problem] = []
@@ -94,15 +100,37 @@ def _problems(name: object, value: object) -> Iterable[Problem]:
         fix = f"use {attribute}" if attribute else "leave it out"
         yield Problem("", "is made by Genie Connect and cannot be set", fix)
         return
-    if not isinstance(value, str):
-        yield Problem("", f"must be text, not {type(value).__name__}")
-        return
-    problem = text.line_problem(value, limit=MAX_VALUE_CHARACTERS)
+    problem = value_problem(name, value)
     if problem:
         yield problem
-    elif lower in STRUCTURED and not value.isascii():
-        yield Problem("", "must be ASCII (RFC 5322 gives this field a syntax of its own)")
-    elif lower in STRUCTURED and max(map(len, value.split(" "))) > MAX_WORD_CHARACTERS:
-        yield Problem("", f"has more than {MAX_WORD_CHARACTERS} characters without a blank", "it cannot be folded")
-    elif not value.strip():
-        yield Problem("", "is empty", "leave it out")
+
+
+def value_problem(name: str, value: object) -> Problem | None:
+    """What keeps ``value`` from standing in the header field ``name``, or ``None``."""
+    lower = name.lower()
+    if not isinstance(value, str):
+        return Problem("", f"must be text, not {type(value).__name__}")
+    problem = text.line_problem(value, limit=MAX_VALUE_CHARACTERS)
+    if problem:
+        return problem
+    if lower in STRUCTURED and not value.isascii():
+        return Problem("", "must be ASCII (RFC 5322 gives this field a syntax of its own)")
+    if lower in STRUCTURED and max(map(len, value.split(" "))) > MAX_WORD_CHARACTERS:
+        return Problem("", f"has more than {MAX_WORD_CHARACTERS} characters without a blank", "it cannot be folded")
+    if not value.strip():
+        return Problem("", "is empty", "leave it out")
+    if lower == POST and value.strip().lower() != ONE_CLICK.lower():
+        return Problem("", f"can only be {ONE_CLICK} (RFC 8058 section 3.2)", f"write {ONE_CLICK}")
+    return None
+
+
+def one_click_problem(headers: Mapping[str, str]) -> Problem | None:
+    """What keeps the one-click unsubscription that ``headers`` ask for from working, or ``None`` (RFC 8058).
+
+    ``headers`` are all that a copy carries: the message may bring one of the two fields and the recipient the other.
+    """
+    values = {name.lower(): value for name, value in headers.items()}
+    if POST not in values or _HTTPS.search(values.get(UNSUBSCRIBE, "")):
+        return None
+    fix = "give List-Unsubscribe with <https://...>, or leave List-Unsubscribe-Post out"
+    return Problem("['List-Unsubscribe-Post']", "needs an https URI in List-Unsubscribe (RFC 8058 section 3.1)", fix)

@@ -79,7 +79,7 @@ def connector_capabilities(settings: SandboxSettings | None) -> CapabilityTable:
             yes("send.envelope_sender"),
             yes("send.international_addresses"),
             yes("send.batch", f"up to {MAX_BATCH} recipients in one call", max_batch=MAX_BATCH),
-            yes("send.merge", "{{ name }} in subject, text and HTML"),
+            yes("send.merge", "merge fields filled in for each copy"),
             yes("send.idempotency"),
             yes("send.tags"),
             yes("send.metadata"),

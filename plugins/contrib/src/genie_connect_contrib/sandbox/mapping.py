@@ -66,7 +66,7 @@ def _copy(delivery: Delivery) -> dict[str, Any]:
         "recipients": [address.email for address in delivery.addresses],
         "to": [mailbox(address) for address in delivery.to],
         "cc": [mailbox(address) for address in delivery.cc],
-        "merge": dict(delivery.merge),
+        "merge": None if delivery.merge is None else dict(delivery.merge),
         "headers": dict(delivery.headers),
         "metadata": dict(delivery.metadata),
     }

@@ -20,7 +20,8 @@ POST /v1/webhooks            ``{"url": ..., "events": [...]}``: post these event
 
 Documented behaviour, on which the connector relies: 429, and 503 with Retry-After, mean that nothing was kept. With an
 ``Idempotency-Key`` a repeat of the same bytes has the first answer and keeps nothing twice; the same key with other
-bytes is refused with 409. ``{{ name }}`` in subject, text and HTML is replaced by a copy's merge data.
+bytes is refused with 409. Where a copy has ``merge``, its fields are filled in as ``genie_connect.model.merge`` says, in
+subject, text, HTML and the header fields of the message; one without a value is refused with 422, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -29,12 +30,10 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import html
 import json
-import re
 import secrets
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -48,6 +47,7 @@ from genie_connect.http.standard_webhooks import sign, signing_key
 from genie_connect.http.target import Origin
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.merge import Texts, template_of_texts
 from genie_connect_contrib.sandbox.behaviour import NORMAL, Behaviour, Refusal, Reply
 from genie_connect_contrib.sandbox.records import Copy, Result, SandboxMessage, Submission
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
@@ -55,7 +55,6 @@ from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
 MAX_RECIPIENTS = 500
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_REQUEST_BYTES = 20_000_000
-_FIELD = re.compile(r"\{\{\s*([A-Za-z][A-Za-z0-9_.-]*)\s*\}\}")
 _REFUSED = {
     Refusal.HARD: (550, "5.1.1", "there is no such mailbox here"),
     Refusal.SOFT: (451, "4.2.1", "the mailbox takes no mail right now"),
@@ -288,6 +287,11 @@ class SandboxProvider:
             raise _Refused(413, "too_large", f"the message has more than {self._max_message_bytes} bytes")
         if submission.from_.email.lower() in self._refusals:
             raise _Refused(422, "sender_refused", "this account may not send from that address")
+        try:
+            for copy in submission.copies:
+                _texts(submission, copy)
+        except ValidationError as error:
+            raise _Refused(422, "merge", "; ".join(str(problem) for problem in error.problems)) from None
         return submission
 
     def _keep(self, submission: Submission, copy: Copy, attempt: str | None) -> list[Result]:
@@ -374,6 +378,7 @@ def _message(
     submission: Submission, copy: Copy, accepted: tuple[str, ...], number: str, attempt: str | None
 ) -> SandboxMessage:
     shown = {mailbox.email.lower() for mailbox in (*copy.to, *copy.cc)}
+    texts = _texts(submission, copy)
     return SandboxMessage(
         id=number,
         message_id=copy.message_id,
@@ -386,21 +391,20 @@ def _message(
         cc=copy.cc,
         bcc=tuple(each for each in accepted if each.lower() not in shown),
         reply_to=submission.reply_to,
-        subject=_filled_in(submission.subject, copy.merge) or "",
-        text=_filled_in(submission.text, copy.merge),
-        html=_filled_in(submission.html, copy.merge, html.escape),
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
         attachments=submission.attachments,
-        headers=FrozenMap({**submission.headers, **copy.headers}),
+        headers=FrozenMap({**texts.headers, **copy.headers}),
         tags=submission.tags,
         metadata=FrozenMap({**submission.metadata, **copy.metadata}),
     )
 
 
-def _filled_in(text: str | None, merge: Mapping[str, str], escape: Callable[[str], str] = str) -> str | None:
-    # A copy without merge data is no template: its braces are what the author wrote.
-    if text is None or not merge:
-        return text
-    return _FIELD.sub(lambda field: escape(merge.get(field.group(1), "")), text)
+def _texts(submission: Submission, copy: Copy) -> Texts:
+    """What the copy says. Raises ``ValidationError`` for a field without a value, or a value that does not fit."""
+    texts = Texts(subject=submission.subject, text=submission.text, html=submission.html, headers=submission.headers)
+    return texts if copy.merge is None else template_of_texts(texts).texts(copy.merge)
 
 
 def _size_bytes(submission: Submission) -> int:

@@ -30,13 +30,16 @@ class File:
 
 @attrs.frozen(kw_only=True)
 class Copy:
-    """One copy of a submitted message: what its headers show, and whom it goes to."""
+    """One copy of a submitted message: what its headers show, and whom it goes to.
+
+    With ``merge`` the message is a template, even where that is empty; without it the text stands as it is.
+    """
 
     message_id: str
     recipients: tuple[str, ...]
     to: tuple[Mailbox, ...] = ()
     cc: tuple[Mailbox, ...] = ()
-    merge: FrozenMap[str] = EMPTY
+    merge: FrozenMap[str] | None = None
     headers: FrozenMap[str] = EMPTY
     metadata: FrozenMap[str] = EMPTY
 

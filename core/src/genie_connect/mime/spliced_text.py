@@ -1,0 +1,178 @@
+"""A text body of which only the lines that hold a merge field are encoded for each copy.
+
+Quoted-printable breaks lines where they grow long, so a value changes how the rest of its line is written, and nothing
+beyond: everything between such lines is encoded once. Which encoding a copy has is decided anew each time, by the same
+rule as for a body that is written at once, from counts of what is the same in all copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
+
+from genie_connect.errors import UnsafeMessage
+from genie_connect.mime.body import (
+    Encoding,
+    base64_is_smaller,
+    base64_lines,
+    costly_octets,
+    encoded_text,
+    quoted_printable,
+)
+from genie_connect.mime.gate import MAX_LINE_OCTETS, check_wire, has_long_line
+from genie_connect.mime.parts import TOKEN_CHARACTERS
+from genie_connect.model.merge import Field, Segment
+
+_TOKEN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
+
+
+class Slots:
+    """The distinct fields of a message, each with a number."""
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+
+    def number(self, field: Field) -> int:
+        """The field's place in a list of values."""
+        if field not in self.fields:
+            self.fields.append(field)
+        return self.fields.index(field)
+
+    def filling(self, segments: Iterable[Segment]) -> Filling:
+        """How to write segments, given the values."""
+        pattern: list[str] = []
+        numbers: list[int] = []
+        for segment in segments:
+            if isinstance(segment, Field):
+                pattern.append("%s")
+                numbers.append(self.number(segment))
+            else:
+                pattern.append(segment.replace("%", "%%"))
+        return Filling("".join(pattern), numbers)
+
+
+class Filling:
+    """Text with places for values."""
+
+    __slots__ = ("_pattern", "_pick")
+
+    def __init__(self, pattern: str, numbers: Sequence[int]) -> None:
+        self._pattern = pattern
+        self._pick: Callable[[Sequence[str]], str | tuple[str, ...]] = itemgetter(*numbers) if numbers else _nothing
+
+    def __call__(self, values: Sequence[str]) -> str:
+        """The text with these values."""
+        return self._pattern % self._pick(values)
+
+
+def _nothing(_: Sequence[str]) -> tuple[()]:
+    return ()
+
+
+class SplicedBody(NamedTuple):
+    """A body, and apart from it, for a last look, what is this copy's own."""
+
+    encoding: Encoding
+    data: bytes
+    own: bytes
+
+
+class SplicedText:
+    """A body, its lines with fields apart from the rest. Line ends of ``segments`` are LF."""
+
+    def __init__(self, segments: Sequence[Segment], slots: Slots) -> None:
+        runs, lines = _runs_and_lines(segments)
+        self._count = len(lines)
+        self._filling = slots.filling([segment for line in lines for segment in line])
+        self._raw = _with_gaps([run.encode() for run in runs])
+        self._ascii = all(run.isascii() for run in runs)
+        self._long = any(has_long_line(run) for run in self._raw)
+        self._size_bytes = sum(map(len, self._raw))
+        self._costly = sum(map(costly_octets, self._raw))
+        self._suspect = "".join(runs) if any(_TOKEN.search(run) for run in runs) else ""
+        self._same: dict[bool, SplicedBody] = {}
+
+    @cached_property
+    def _unencoded(self) -> list[bytes]:
+        check_wire(b"".join(self._raw), eight_bit=True)
+        return self._raw
+
+    @cached_property
+    def _quoted(self) -> list[bytes]:
+        quoted = [quoted_printable(run) for run in self._raw]
+        check_wire(b"".join(quoted))
+        return quoted
+
+    def own_lines(self, values: Sequence[str]) -> str:
+        """The lines with fields, as this copy has them, one after another."""
+        return self._filling(values)
+
+    def holds(self, token: str, own_lines: str) -> bool:
+        """Whether the body of the copy with these lines holds the token."""
+        return token in own_lines or token in self._suspect
+
+    def body(self, own_lines: str, *, eight_bit: bool) -> SplicedBody:
+        """The body of the copy with these lines, the same as ``encoded_text`` gives. Raises ``UnsafeMessage``."""
+        if not self._count:
+            return self._same_for_all(eight_bit)
+        own = own_lines.encode()
+        lines = own.splitlines(keepends=True)
+        if len(lines) != self._count:
+            # An empty value may be all of a last line, which then has no line end either.
+            lines.append(b"")
+            if len(lines) != self._count:
+                raise UnsafeMessage("a value that begins another line")
+        ascii_only = self._ascii and own.isascii()
+        if (ascii_only or eight_bit) and not self._long and (len(own) <= MAX_LINE_OCTETS or not has_long_line(own)):
+            encoding = Encoding.SEVEN_BIT if ascii_only else Encoding.EIGHT_BIT
+            return SplicedBody(encoding, _filled(self._unencoded, lines), own)
+        if base64_is_smaller(self._size_bytes + len(own), self._costly + costly_octets(own)):
+            wrapped = base64_lines(_filled(self._raw, lines))
+            return SplicedBody(Encoding.BASE64, wrapped[:-2], wrapped)
+        quoted = [quoted_printable(line) for line in lines]
+        return SplicedBody(Encoding.QUOTED_PRINTABLE, _filled(self._quoted, quoted), b"".join(quoted))
+
+    def _same_for_all(self, eight_bit: bool) -> SplicedBody:
+        if eight_bit not in self._same:
+            body = encoded_text(b"".join(self._raw).decode(), eight_bit=eight_bit)
+            check_wire(body.data, eight_bit=eight_bit)
+            self._same[eight_bit] = SplicedBody(body.encoding, body.data, b"")
+        return self._same[eight_bit]
+
+
+def _runs_and_lines(segments: Sequence[Segment]) -> tuple[list[str], list[list[Segment]]]:
+    """Runs of whole lines that are the same for all, and between each two of them a line with fields."""
+    lines: list[list[Segment]] = [[]]
+    for segment in segments:
+        if isinstance(segment, Field):
+            lines[-1].append(segment)
+            continue
+        first, *others = segment.split("\n")
+        lines[-1].append(first)
+        for other in others:
+            lines[-1].append("\r\n")
+            lines.append([other])
+    runs: list[list[str]] = [[]]
+    own: list[list[Segment]] = []
+    for line in lines:
+        if any(isinstance(segment, Field) for segment in line):
+            own.append(line)
+            runs.append([])
+        else:
+            runs[-1].append("".join([segment for segment in line if isinstance(segment, str)]))
+    return ["".join(run) for run in runs], own
+
+
+def _with_gaps(runs: Sequence[bytes]) -> list[bytes]:
+    gapped = [b""] * (2 * len(runs) - 1)
+    gapped[::2] = runs
+    return gapped
+
+
+def _filled(runs: Sequence[bytes], lines: Sequence[bytes]) -> bytes:
+    pieces = list(runs)
+    pieces[1::2] = lines
+    return b"".join(pieces)

@@ -1,0 +1,218 @@
+"""A message compiled once, and spliced for each of its copies.
+
+``compile_message(batch).compose(delivery, date=...)`` gives the bytes of ``compose(batch, delivery, date=...)``, at a
+fraction of the cost: what is the same in all copies is written, encoded and checked once. The rest is written for each
+copy and checked there: To and Cc, Date, Message-ID, the delimiters, the recipient's own header fields, and what merge
+fields stand in. Attachments are encoded once and shared by all copies; big files are still read as they leave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
+
+from genie_connect.mime.body import Body, Encoding, base64_lines
+from genie_connect.mime.composer import Composed, piece_size_bytes
+from genie_connect.mime.gate import check_wire
+from genie_connect.mime.parts import TOKEN_CHARACTERS, Piece, joined, nested, next_token, text_part
+from genie_connect.mime.spliced_head import Copy, HeadSplicer
+from genie_connect.mime.spliced_text import Slots, SplicedText
+from genie_connect.model.attachment import Attachment
+from genie_connect.model.batch import Batch, Delivery
+from genie_connect.model.frozen import EMPTY
+from genie_connect.model.merge import Template, escaped, literal_template_of, template_of, value_of
+
+STREAMED_FROM_BYTES = 1024 * 1024
+"""Files of this size and above are not kept in memory but read for each copy."""
+
+# The model lets no NUL in, so these stand nowhere else.
+_MARKS = (b"\x00head\x00", b"\x00token\x00", b"\x00text\x00", b"\x00html\x00")
+_HEAD_MARK, _TOKEN_MARK, _TEXT_MARK, _HTML_MARK = _MARKS
+_MARK = re.compile(rb"(\x00(?:head|token|text|html)\x00)")
+_SOME_TOKEN = b"0" * TOKEN_CHARACTERS
+
+
+def compile_message(batch: Batch) -> CompiledMessage:
+    """The message of a batch, ready for its copies.
+
+    Reads attached files of less than ``STREAMED_FROM_BYTES``: raises ``OSError`` and ``ValidationError`` as reading
+    them does, and ``ValidationError`` where the message has braces that are no merge field.
+    """
+    return CompiledMessage(batch)
+
+
+class CompiledMessage:
+    """Everything that the copies of a message have in common."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._attachments = _encoded(batch.message.attachments)
+        if any(delivery.merge is not None for delivery in batch.deliveries):
+            self._filled_in  # noqa: B018  # parsed now, so that what is wrong with the message shows now
+
+    def compose(self, delivery: Delivery, *, date: datetime, eight_bit: bool = False) -> Composed:
+        """The bytes of one copy, those that ``genie_connect.mime.compose`` gives.
+
+        Raises ``ValidationError`` for merge data that is missing or does not fit its place, ``UnsafeMessage`` rather
+        than give bytes that break out of theirs.
+        """
+        splicer = self._as_it_stands if delivery.merge is None else self._filled_in
+        return splicer.compose(delivery, date, eight_bit)
+
+    @cached_property
+    def _as_it_stands(self) -> _Splicer:
+        return _Splicer(self._batch, literal_template_of(self._batch.message), self._attachments)
+
+    @cached_property
+    def _filled_in(self) -> _Splicer:
+        return _Splicer(self._batch, template_of(self._batch.message), self._attachments)
+
+
+class _Own(NamedTuple):
+    """What a copy puts into a run, in the order of ``_MARKS``."""
+
+    head: bytes
+    token: bytes
+    text: bytes
+    html: bytes
+
+
+class _Run(NamedTuple):
+    """Bytes with places for what is a copy's own."""
+
+    pattern: bytes
+    pick: Callable[[_Own], bytes | tuple[bytes, ...]]
+
+    @classmethod
+    def of(cls, piece: bytes) -> _Run:
+        """The run that ``piece`` becomes, its marks being the places. Raises ``UnsafeMessage``."""
+        parts = _MARK.split(piece)
+        check_wire(b"".join(parts[::2]))
+        numbers = [_MARKS.index(mark) for mark in parts[1::2]]
+        parts[::2] = [part.replace(b"%", b"%%") for part in parts[::2]]
+        parts[1::2] = [b"%b"] * len(numbers)
+        return cls(b"".join(parts), itemgetter(*numbers) if numbers else _nothing)
+
+
+def _nothing(_: _Own) -> tuple[()]:
+    return ()
+
+
+class _Frame(NamedTuple):
+    """How the parts nest, for one choice of encodings.
+
+    ``content_head`` is how the header ends, with some token, and ``open_end`` says that a body ends the message.
+    """
+
+    text: Encoding
+    html: Encoding
+    names: tuple[str, ...]
+    content_head: bytes
+    pieces: tuple[_Run | Piece, ...]
+    shared_size_bytes: int
+    eight_bit: bool
+    open_end: bool
+
+
+class _Splicer:
+    """The message as a template, or as it stands."""
+
+    def __init__(self, batch: Batch, template: Template, attachments: Mapping[Attachment, bytes]) -> None:
+        self._message = batch.message
+        self._attachments = attachments
+        slots = Slots()
+        self._head = HeadSplicer(batch.message, batch.sender, template, slots)
+        self._text = SplicedText(template.text or (), slots)
+        self._html = SplicedText(template.html or (), slots)
+        self._fields = slots.fields
+        self._frames: list[_Frame] = []
+
+    def compose(self, delivery: Delivery, date: datetime, eight_bit: bool) -> Composed:
+        merge: Mapping[str, str] = EMPTY if delivery.merge is None else delivery.merge
+        values = [value_of(field, merge) for field in self._fields]
+        text_lines = self._text.own_lines(values)
+        html_lines = self._html.own_lines([escaped(value) for value in values])
+        token = next_token(delivery.message_id)
+        while self._text.holds(token, text_lines) or self._html.holds(token, html_lines):
+            token = next_token(token)
+        text = self._text.body(text_lines, eight_bit=eight_bit)
+        html = self._html.body(html_lines, eight_bit=eight_bit)
+        frame = self._frame(text.encoding, html.encoding)
+        check_wire(b"\r\n".join((text.own, html.own)), eight_bit=frame.eight_bit)
+        head, smtputf8 = self._head.head(Copy(delivery, values, date), frame.names, frame.content_head)
+        pieces, size_bytes = _spliced(frame, _Own(head, token.encode(), text.data, html.data))
+        return Composed(
+            size_bytes=size_bytes,
+            needs_8bit=frame.eight_bit,
+            needs_smtputf8=smtputf8,
+            head_size_bytes=len(head) + len(frame.content_head),
+            pieces=pieces,
+        )
+
+    def _frame(self, text: Encoding, html: Encoding) -> _Frame:
+        for frame in self._frames:
+            if frame.text is text and frame.html is html:
+                return frame
+        frame = self._new_frame(text, html)
+        self._frames.append(frame)
+        return frame
+
+    def _new_frame(self, text: Encoding, html: Encoding) -> _Frame:
+        message = self._message
+        content = nested(
+            None if message.text is None else text_part("plain", Body(text, _TEXT_MARK)),
+            None if message.html is None else text_part("html", Body(html, _HTML_MARK)),
+            message.attachments,
+            _TOKEN_MARK.decode(),
+        )
+        open_end = content.pieces[-1] in (_TEXT_MARK, _HTML_MARK)
+        below = content.pieces if open_end else content.closed_pieces()
+        head = "".join([line for _, line in content.fields]).encode() + b"\r\n"
+        pieces = tuple(self._frame_piece(piece) for piece in joined((_HEAD_MARK, head, *below)))
+        return _Frame(
+            text=text,
+            html=html,
+            names=tuple(name for name, _ in content.fields),
+            content_head=head.replace(_TOKEN_MARK, _SOME_TOKEN),
+            pieces=pieces,
+            shared_size_bytes=sum(0 if isinstance(piece, _Run) else piece_size_bytes(piece) for piece in pieces),
+            eight_bit=content.eight_bit,
+            open_end=open_end,
+        )
+
+    def _frame_piece(self, piece: Piece) -> _Run | Piece:
+        return self._attachments.get(piece, piece) if isinstance(piece, Attachment) else _Run.of(piece)
+
+
+def _spliced(frame: _Frame, own: _Own) -> tuple[tuple[Piece, ...], int]:
+    pieces: list[Piece] = []
+    size_bytes = frame.shared_size_bytes
+    for piece in frame.pieces:
+        if not isinstance(piece, _Run):
+            pieces.append(piece)
+            continue
+        filled = piece.pattern % piece.pick(own)
+        if frame.open_end and not filled.endswith(b"\r\n"):
+            filled += b"\r\n"
+        size_bytes += len(filled)
+        pieces.append(filled)
+    return tuple(pieces), size_bytes
+
+
+def _encoded(attachments: Sequence[Attachment]) -> dict[Attachment, bytes]:
+    """What is kept in memory, each content encoded once however often it is attached."""
+    by_content: dict[bytes, bytes] = {}
+    encoded: dict[Attachment, bytes] = {}
+    for attachment in attachments:
+        if not isinstance(attachment.content, bytes) and attachment.size_bytes >= STREAMED_FROM_BYTES:
+            continue
+        content = attachment.read()
+        if content not in by_content:
+            by_content[content] = base64_lines(content)
+            check_wire(by_content[content])
+        encoded[attachment] = by_content[content]
+    return encoded

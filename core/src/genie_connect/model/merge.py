@@ -1,0 +1,293 @@
+"""Merge fields: text of a broadcast that is each recipient's own.
+
+``{{ name }}`` stands for the recipient's value; ``{{ name | default }}`` for the default where there is no value, or an
+empty one. ``{{{{`` stands for two braces. A name is a letter, then letters, digits, ``_`` ``.`` or ``-``; a default is
+plain text on one line. Blanks at the ends count for nothing. There are fields in the subject, the text, the HTML and
+the values of own header fields; in HTML, values and defaults are escaped.
+
+The message of a broadcast is a template for every recipient. The message of a single send is none: what is written
+there may speak about braces. A delivery says which it is: ``merge`` is ``None`` where the text stands as it is.
+"""
+
+from __future__ import annotations
+
+import html as html_module
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import attrs
+
+from genie_connect.errors import Problem, ValidationError
+from genie_connect.model import text as characters
+from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.headers import STRUCTURED, value_problem
+from genie_connect.model.message import Message
+
+_FIX = "write {{ name }} or {{ name | default }}, or {{{{ where two braces are meant"
+_BLANK = "[ \t\r\n\u00a0]*"
+_OPEN = re.compile(r"\{\{(\{\{)?")
+# The default is taken up to the first }} and looked at afterwards; blanks at its end go with strip.
+_INSIDE = re.compile(
+    rf"{_BLANK}(?P<name>[A-Za-z][A-Za-z0-9_.-]{{0,63}}){_BLANK}(?:\|(?P<default>(?:(?!\}}\}})[^\r\n])*))?\}}\}}"
+)
+_MARKUP = re.compile("[&<>\"']")
+# What may stand inside a URI, a Message-ID or a token without ending it (RFC 5322 section 3.2.3, RFC 3986 section 2).
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@:-]*\Z")
+_SHOWN = 30
+
+
+class Field(NamedTuple):
+    """A place in a text where a recipient's value is put."""
+
+    name: str
+    default: str | None = None
+
+
+Segment: TypeAlias = str | Field
+"""Text that stands as it is, or a field."""
+
+
+def parse(text: str) -> tuple[Segment, ...]:
+    """The text cut at its fields. Raises ``ValidationError`` with line and column of each that is none."""
+    segments: list[Segment] = []
+    problems: list[Problem] = []
+    literal: list[str] = []
+    position = 0
+    while found := _OPEN.search(text, position):
+        literal.append(text[position : found.start()])
+        if found.group(1):
+            literal.append("{{")
+            position = found.end()
+            continue
+        inside = _INSIDE.match(text, found.end())
+        default = inside["default"] if inside else None
+        if inside is None or (default is not None and "{{" in default):
+            problems.append(_malformed(text, found.start()))
+            position = found.end()
+            continue
+        if any(literal):
+            segments.append("".join(literal))
+        literal = []
+        segments.append(Field(inside["name"], None if default is None else default.strip(" \t\u00a0")))
+        position = inside.end()
+    literal.append(text[position:])
+    if problems:
+        raise ValidationError(problems)
+    return (*segments, "".join(literal)) if any(literal) else tuple(segments)
+
+
+def _malformed(text: str, start: int) -> Problem:
+    before = text[:start].replace("\r\n", "\n").replace("\r", "\n")
+    line, column = before.count("\n") + 1, start - max(text.rfind("\n", 0, start), text.rfind("\r", 0, start))
+    shown = text[start : start + _SHOWN].splitlines()[0]
+    return Problem("", f"line {line}, column {column}: {shown!r} is not the beginning of a merge field", _FIX)
+
+
+def value_of(field: Field, merge: Mapping[str, str]) -> str:
+    """What stands in the field's place, before any escaping. Raises ``ValidationError`` where there is nothing."""
+    try:
+        value = merge[field.name]
+    except KeyError:
+        if field.default is None:
+            raise ValidationError([_missing(field.name)]) from None
+        return field.default
+    if field.default and not value.strip():
+        return field.default
+    if not value.isprintable():
+        # Most of what is not printable is harmless; but no value may end a line, even one that no model has seen.
+        problem = characters.line_problem(value, limit=len(value))
+        if problem:
+            raise ValidationError([problem.under(f"merge[{field.name!r}]")])
+    return value
+
+
+def _missing(name: str) -> Problem:
+    fix = f"give every recipient a value, or the field a default: {{{{ {name} | default }}}}"
+    return Problem(f"merge[{name!r}]", "has no value and the field has no default", fix)
+
+
+def escaped(value: str) -> str:
+    """The value as text in HTML, also between the quotes of an attribute."""
+    return html_module.escape(value) if _MARKUP.search(value) else value
+
+
+def rendered(segments: Iterable[Segment], merge: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
+    """The text with its fields filled in. Raises ``ValidationError``."""
+    return "".join([one if isinstance(one, str) else escape(value_of(one, merge)) for one in segments])
+
+
+@attrs.frozen(kw_only=True)
+class MergeFields:
+    """The names of the fields of a message: those that every recipient must have, and those with a default."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Texts:
+    """What a message says, as one copy has it."""
+
+    subject: str
+    text: str | None
+    html: str | None
+    headers: FrozenMap[str]
+
+
+def plain_texts(message: Message) -> Texts:
+    """What the message says, every brace as it stands."""
+    return Texts(subject=message.subject, text=message.text, html=message.html, headers=message.headers)
+
+
+@attrs.frozen(kw_only=True)
+class Template:
+    """The texts of a message, parsed. ``active`` says whether filling them in changes anything at all.
+
+    ``names`` holds each name once, in the order of the message; one that lacks a default anywhere is required.
+    """
+
+    subject: tuple[Segment, ...]
+    text: tuple[Segment, ...] | None
+    html: tuple[Segment, ...] | None
+    headers: FrozenMap[tuple[Segment, ...]]
+    active: bool
+    names: MergeFields = attrs.field(init=False)
+    _own_headers: tuple[str, ...] = attrs.field(init=False, repr=False)
+
+    @names.default
+    def _names(self) -> MergeFields:
+        texts = (self.subject, self.text or (), self.html or (), *self.headers.values())
+        found = [segment for segments in texts for segment in segments if isinstance(segment, Field)]
+        required = tuple(dict.fromkeys(field.name for field in found if field.default is None))
+        optional = dict.fromkeys(field.name for field in found if field.name not in required)
+        return MergeFields(required=required, optional=tuple(optional))
+
+    @_own_headers.default
+    def _headers_with_fields(self) -> tuple[str, ...]:
+        return tuple(name for name, segments in self.headers.items() if has_fields(segments))
+
+    def texts(self, merge: Mapping[str, str]) -> Texts:
+        """What one copy says. Raises ``ValidationError`` naming the field whose value does not fit its place."""
+        return Texts(
+            subject=self.subject_of(merge),
+            text=None if self.text is None else rendered(self.text, merge),
+            html=None if self.html is None else rendered(self.html, merge, escaped),
+            headers=FrozenMap({name: self.header_of(name, merge) for name in self.headers}),
+        )
+
+    def subject_of(self, merge: Mapping[str, str]) -> str:
+        """The subject of one copy, checked like one that was given. Raises ``ValidationError``."""
+        return self.checked_subject(rendered(self.subject, merge))
+
+    def checked_subject(self, subject: str) -> str:
+        """The same, filled in already."""
+        problem = characters.line_problem(subject)
+        if problem:
+            raise ValidationError([problem.under("subject")])
+        return subject
+
+    def header_of(self, name: str, merge: Mapping[str, str]) -> str:
+        """The value of a header field of one copy, checked like one that was given. Raises ``ValidationError``."""
+        return self.checked_header(name, rendered(self.headers[name], merge), merge)
+
+    def checked_header(self, name: str, value: str, merge: Mapping[str, str]) -> str:
+        """The same, filled in already."""
+        found = (value_problem(name, value), *_outgrown(name, self.headers[name], merge))
+        problems = [problem.under(f"headers[{name!r}]") for problem in found if problem]
+        if problems:
+            raise ValidationError(problems)
+        return value
+
+    def problems(self, merge: Mapping[str, str]) -> tuple[Problem, ...]:
+        """What keeps a copy with this data from being made; nothing, for nearly all."""
+        absent = [name for name in self.names.required if name not in merge]
+        if absent:
+            return tuple(_missing(name) for name in absent)
+        problems: list[Problem] = []
+        if has_fields(self.subject):
+            problems += _problems_of(self.subject_of, merge)
+        for name in self._own_headers:
+            problems += _problems_of(partial(self.header_of, name), merge)
+        return tuple(problems)
+
+
+def has_fields(segments: Sequence[Segment]) -> bool:
+    """Whether the text is not the same for everybody."""
+    return any(isinstance(segment, Field) for segment in segments)
+
+
+def _outgrown(name: str, segments: Iterable[Segment], merge: Mapping[str, str]) -> Iterator[Problem]:
+    """In a field with a syntax of its own a value must not end the part that it stands in: a second URI, say."""
+    if name.lower() not in STRUCTURED:
+        return
+    for field in (segment for segment in segments if isinstance(segment, Field)):
+        if not _TOKEN.match(value_of(field, merge)):
+            fix = "use ASCII letters, digits and signs that a URI may hold; percent-encode the rest"
+            yield Problem("", f"the value of {field.name!r} holds a character that ends its part of this field", fix)
+
+
+def _problems_of(make: Callable[[Mapping[str, str]], str], merge: Mapping[str, str]) -> tuple[Problem, ...]:
+    try:
+        make(merge)
+    except ValidationError as error:
+        return error.problems
+    return ()
+
+
+def template_of(message: Message) -> Template:
+    """The message as a template. Raises ``ValidationError`` for braces that are no field, with each one's place."""
+    return template_of_texts(plain_texts(message))
+
+
+def literal_template_of(message: Message) -> Template:
+    """The message as a template without fields, every brace as it stands."""
+    texts = plain_texts(message)
+    return Template(
+        subject=_literal(texts.subject),
+        text=None if texts.text is None else _literal(_one_line_end(texts.text)),
+        html=None if texts.html is None else _literal(_one_line_end(texts.html)),
+        headers=FrozenMap({name: _literal(value) for name, value in texts.headers.items()}),
+        active=False,
+    )
+
+
+def _literal(text: str) -> tuple[Segment, ...]:
+    return (text,) if text else ()
+
+
+def template_of_texts(texts: Texts) -> Template:
+    """The same of texts that are no message yet, or no longer."""
+    problems: list[Problem] = []
+
+    def parsed(path: str, text: str) -> tuple[Segment, ...]:
+        if "{{" not in text:
+            return _literal(text)
+        try:
+            return parse(text)
+        except ValidationError as error:
+            problems.extend(error.under(path))
+            return ()
+
+    every = (texts.subject, texts.text or "", texts.html or "", *texts.headers.values())
+    template = Template(
+        subject=parsed("subject", texts.subject),
+        text=None if texts.text is None else parsed("text", _one_line_end(texts.text)),
+        html=None if texts.html is None else parsed("html", _one_line_end(texts.html)),
+        headers=FrozenMap({name: parsed(f"headers[{name!r}]", value) for name, value in texts.headers.items()}),
+        active=any("{{" in text for text in every),
+    )
+    if problems:
+        raise ValidationError(problems, what="message")
+    return template
+
+
+def _one_line_end(text: str) -> str:
+    # Before parsing: a CR on one side of an empty value and a LF on its other would become one line end.
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def fields_of(message: Message) -> MergeFields:
+    """The names of the merge fields of a message. Raises ``ValidationError`` for braces that are no field."""
+    return template_of(message).names
