@@ -77,8 +77,10 @@ class DkimKey:
         ``dkim``.
         """
         domain = _domain(domain)
-        if not _SELECTOR.match(selector) or len(f"{selector}._domainkey.{domain}") > _MAX_NAME_CHARACTERS:
-            raise ValidationError.single("selector", f"{selector!r} is not a selector", "write it as mail2026")
+        if problem := selector_problem(selector):
+            raise ValidationError.single("selector", problem)
+        if len(f"{selector}._domainkey.{domain}") > _MAX_NAME_CHARACTERS:
+            raise ValidationError.single("selector", "is too long for a name in the DNS", "choose a shorter one")
         # 15 MiB that only those need who sign; by whoever opens a connection, not by whoever lists connectors.
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -130,6 +132,21 @@ class DkimKey:
     def covers(self, domain: str) -> bool:
         """Whether ``domain`` is that of the key or below it."""
         return f".{domain.lower()}".endswith(f".{self.domain}")
+
+
+def domain_problem(domain: str) -> str | None:
+    """What keeps a text from being the domain of a key, or ``None``."""
+    try:
+        _domain(domain)
+    except ValidationError as error:
+        problem = error.problems[0]
+        return f"{problem.message}: {problem.fix}" if problem.fix else problem.message
+    return None
+
+
+def selector_problem(selector: str) -> str | None:
+    """What keeps a text from being a selector, or ``None``."""
+    return None if _SELECTOR.match(selector) else f"{selector!r} is not a selector: write it as mail2026"
 
 
 def _domain(domain: str) -> str:

@@ -1,30 +1,30 @@
 """Signing beside a busy event loop.
 
-An RSA-2048 signature takes some 0.3 ms, in which OpenSSL lets go of the interpreter lock. Once, that is nothing to an
-event loop; two or three thousand a second are all that it can do. So the loop signs for itself as long as that takes a
-small share of its time, and hands what goes beyond to threads, several messages together.
+An RSA signature takes some 0.3 ms (2048 bits), in which OpenSSL lets go of the interpreter lock. One of them is nothing
+to an event loop, and handing it to a thread would cost half as much; many in one turn of the loop hold up everything
+else. So each turn has a little time for signing, and what goes beyond it goes to threads, several messages together. An
+Ed25519 signature is mostly Python, which threads only slow down: what goes beyond waits for the next turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 import attrs
 
-from genie_connect.clock import Clock, SystemClock
 from genie_connect.mime.composer import Composed
 from genie_connect.mime.dkim import DkimSigner
+from genie_connect.mime.dkim_key import Algorithm
 
-INLINE_SHARE: Final = 0.2
-"""The part of the loop's time that may go into signing."""
-BURST_S: Final = 0.01
-"""How much of it may be used at once, after a pause."""
-GROUP: Final = 16
+TURN_S: Final = 0.002
+"""How much of one turn of the loop may go into signatures."""
+GROUP: Final = 8
 """Messages that a thread takes together."""
 _INLINE_BYTES: Final = 64 * 1024
 _MAX_THREADS: Final = 4
@@ -40,38 +40,49 @@ class _Request:
 class SigningPool:
     """Signs messages without holding the event loop up. It has nothing to close."""
 
-    def __init__(self, signer: DkimSigner, *, clock: Clock | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, signer: DkimSigner, *, threads: int | None = None, timer: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.signer = signer
-        self._clock = clock or SystemClock()
+        self._timer = timer
+        self._releases_lock = any(key.algorithm is Algorithm.RSA_SHA256 for key in signer.keys)
         self._threads = threads or min(_MAX_THREADS, os.cpu_count() or 1)
         self._busy: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Request] = deque()
-        self._allowed_s = BURST_S
-        self._at = self._clock.monotonic()
+        self._cost_s: float | None = None  # of one signature
+        self._turn_s = 0.0  # what this turn has spent
 
     async def sign(self, composed: Composed, *, now: datetime) -> Composed:
-        """The message with its signature, signed at ``now``. Raises what reading its files raises."""
-        if self._may_sign_here(composed):
-            begun = self._clock.monotonic()
-            result = self._signed(composed, now)
-            self._allowed_s -= self._clock.monotonic() - begun
-            return result
-        return await self._hand_over(composed, now)
+        """The message with its signature, signed at ``now``. Raises what reading its files raises.
 
-    async def sign_all(self, messages: Sequence[Composed], *, now: datetime) -> list[Composed]:
-        """Many messages with their signatures, all of them in threads. Raises what reading their files raises."""
-        return await asyncio.gather(*[self._hand_over(composed, now) for composed in messages])
-
-    def _signed(self, composed: Composed, now: datetime) -> Composed:
-        return composed.signed(self.signer.sign(composed.head, composed.body_chunks(), now=now))
-
-    def _may_sign_here(self, composed: Composed) -> bool:
+        Called for many at once, as by ``asyncio.gather``, it hands them to the threads in groups.
+        """
         if not composed.in_memory or composed.size_bytes > _INLINE_BYTES:
-            return False
-        now = self._clock.monotonic()
-        self._allowed_s = min(BURST_S, self._allowed_s + (now - self._at) * INLINE_SHARE)
-        self._at = now
-        return self._allowed_s > 0
+            return await self._hand_over(composed, now)
+        if self._releases_lock and (self._busy or self._turn_is_full()):
+            # While threads sign, the loop would only compete with them.
+            return await self._hand_over(composed, now)
+        while self._turn_s and self._turn_is_full():  # noqa: ASYNC110  # for no event: every turn has time again
+            await asyncio.sleep(0)
+        if not self._turn_s:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        result, took_s = self._signed(composed, now)
+        self._turn_s += took_s
+        return result
+
+    def _signed(self, composed: Composed, now: datetime) -> tuple[Composed, float]:
+        begun = self._timer()
+        result = composed.signed(self.signer.sign(composed.head, composed.body_chunks(), now=now))
+        took_s = self._timer() - begun
+        # The least of all counts, wherever it was made: one that had to wait for something says nothing of the next.
+        self._cost_s = took_s if self._cost_s is None else min(self._cost_s, took_s)
+        return result, took_s
+
+    def _turn_is_full(self) -> bool:
+        return self._turn_s + (self._cost_s or 0.0) > TURN_S
+
+    def _next_turn(self) -> None:
+        self._turn_s = 0.0
 
     def _hand_over(self, composed: Composed, now: datetime) -> asyncio.Future[Composed]:
         loop = asyncio.get_running_loop()
@@ -108,6 +119,6 @@ class SigningPool:
 
     def _attempt(self, request: _Request) -> Composed | Exception:
         try:
-            return self._signed(request.composed, request.now)
+            return self._signed(request.composed, request.now)[0]
         except Exception as error:  # noqa: BLE001  # raised again where the message is waited for
             return error

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Final
 
 from genie_connect.errors import GenieConnectError
-from genie_connect.mime import Composed, compose
+from genie_connect.mime import Composed
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect_smtp.classify import Verdict
+from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.connection import Connection, Content
 from genie_connect_smtp.errors import ConnectionFault, SmtpError
 from genie_connect_smtp.extensions import Extensions
@@ -21,8 +20,6 @@ from genie_connect_smtp.pool import Lease
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.stuffing import UnsendableContent
 from genie_connect_smtp.transaction import Envelope, Result, Transaction
-
-_COMPOSE_IN_THREAD_CHARACTERS: Final = 256 * 1024
 
 
 class CannotConnect(Exception):
@@ -40,13 +37,15 @@ class _Stale(Exception):
 class SmtpDelivery:
     """The work on one copy. ``text`` explains a result that no reply explains."""
 
-    def __init__(self, state: SmtpState, batch: Batch, delivery: Delivery, limits: Limits, date: datetime) -> None:
+    def __init__(
+        self, state: SmtpState, batch: Batch, delivery: Delivery, limits: Limits, composer: BatchComposer
+    ) -> None:
         self.text: str | None = None
         self._state = state
         self._batch = batch
         self._delivery = delivery
         self._limits = limits
-        self._date = date
+        self._composer = composer
         self._results: dict[str, Result] = {}
         self._composed: dict[bool, Composed] = {}
 
@@ -96,9 +95,10 @@ class SmtpDelivery:
     async def _on(self, lease: Lease, waiting: list[Address]) -> list[Address]:
         extensions = lease.connection.extensions
         try:
-            composed = await self._compose(eight_bit="8bitmime" in extensions)
-        except GenieConnectError as error:
-            return self._settle(waiting, UNREADABLE, error.message)
+            # RFC 6376 section 5.3: a relay that has to encode 8-bit text anew would break the signature.
+            composed = await self._compose(eight_bit="8bitmime" in extensions and self._state.signing is None)
+        except (GenieConnectError, OSError) as error:
+            return self._settle(waiting, UNREADABLE, str(error))
         waiting = self._refuse_international(waiting, composed, extensions)
         size_limit = extensions.max_message_bytes
         if size_limit is not None and composed.size_bytes > size_limit:
@@ -129,14 +129,9 @@ class SmtpDelivery:
 
     async def _compose(self, *, eight_bit: bool) -> Composed:
         if eight_bit not in self._composed:
-            message = self._batch.message
-            characters = len(message.text or "") + len(message.html or "")
-            if characters > _COMPOSE_IN_THREAD_CHARACTERS:
-                composed = await asyncio.to_thread(
-                    compose, self._batch, self._delivery, date=self._date, eight_bit=eight_bit
-                )
-            else:
-                composed = compose(self._batch, self._delivery, date=self._date, eight_bit=eight_bit)
+            composed = await self._composer.compose(self._delivery, eight_bit=eight_bit)
+            if self._state.signing is not None:
+                composed = await self._state.signing.sign(composed, now=self._composer.date)
             self._composed[eight_bit] = composed
         return self._composed[eight_bit]
 

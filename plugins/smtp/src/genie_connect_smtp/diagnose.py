@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from genie_connect.contract import TestContext
+from genie_connect.errors import ConfigurationError, SettingsError
 from genie_connect.mime import compose
+from genie_connect.mime.signing import SigningPool
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery, new_message_id
 from genie_connect.model.diagnosis import Diagnosis, Status, Step
@@ -19,6 +21,7 @@ from genie_connect.model.message import Message
 from genie_connect.model.outcome import State
 from genie_connect_smtp.connection import Connection, Content
 from genie_connect_smtp.delivery import envelope_of
+from genie_connect_smtp.dkim import diagnosis_of_key, records_of, signing_of, warnings_of
 from genie_connect_smtp.errors import SmtpError
 from genie_connect_smtp.hints import diagnosis, diagnosis_of
 from genie_connect_smtp.limits import Limits
@@ -45,6 +48,11 @@ _SUMMARIES: Final[Mapping[str, str]] = {
 async def diagnose(settings: SmtpSettings, context: TestContext) -> AsyncGenerator[Step, None]:
     """The steps, up to the first that fails."""
     test = _Test(settings, context)
+    if settings.dkim_domain is not None:
+        told = await test.dkim_step()
+        yield told
+        if told.status is Status.FAIL:
+            return
     try:
         place = await place_of(settings, context.default_from)
     except OSError as error:
@@ -83,6 +91,22 @@ class _Test:
         self._settings = settings
         self._context = context
         self._facts: dict[str, Any] = {}
+        self._signing: SigningPool | None = None
+
+    async def dkim_step(self) -> Step:
+        """Load the keys, and say what must be published of them."""
+        begun, title = self._context.clock.monotonic(), "DKIM keys"
+        try:
+            self._signing = await signing_of(self._settings)
+        except (SettingsError, ConfigurationError) as error:
+            return self._step("dkim", title, Status.FAIL, begun, diagnosis=diagnosis_of_key(error))
+        if self._signing is None:
+            return self._step("dkim", title, Status.SKIP, begun, summary="nothing is signed here")
+        signer = self._signing.signer
+        warnings = warnings_of(signer, self._context.default_from)
+        summary = "; ".join(warnings) or f"signs as {signer.keys[0].domain}; publish these records if you have not"
+        status = Status.WARN if warnings else Status.OK
+        return self._step("dkim", title, status, begun, summary=summary, facts=records_of(signer))
 
     async def opening_step(self, step: OpeningStep) -> Step:
         """Run one step of connecting."""
@@ -135,7 +159,10 @@ class _Test:
         # The envelope is put together here: the host asked for this one message to this one address.
         copy = Delivery(message_id=message_id, recipients=(), to=(recipient,))
         batch = Batch(message=message, sender=sender, deliveries=(copy,))
-        composed = compose(batch, copy, date=self._context.clock.now())
+        now = self._context.clock.now()
+        composed = compose(batch, copy, date=now)
+        if self._signing is not None:
+            composed = await self._signing.sign(composed, now=now)
         transaction = Transaction(envelope_of(sender, (recipient,), composed, connection.extensions))
         content = Content(chunks=composed.chunks(), size_bytes=composed.size_bytes)
         await connection.run(transaction, content, self.limits)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from genie_connect.errors import Problem
+from genie_connect.mime.dkim_key import domain_problem, selector_problem
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 
@@ -190,6 +191,51 @@ class SmtpSettings:
         maximum=1000,
     )
 
+    dkim_domain: str | None = setting(
+        title="DKIM domain",
+        help="Sign every message as this domain, which should be that of the From addresses. Without it nothing is "
+        "signed here, as where the provider signs.",
+        group="advanced",
+        default=None,
+        example="example.com",
+        max_length=253,
+        check=domain_problem,
+    )
+    dkim_selector: str | None = setting(
+        title="DKIM selector",
+        help="The name that the key is published under: SELECTOR._domainkey.DOMAIN.",
+        group="advanced",
+        default=None,
+        example="mail2026",
+        max_length=200,
+        check=selector_problem,
+    )
+    dkim_private_key: Secret | None = setting(
+        title="DKIM private key",
+        help="RSA key in PEM, of 2048 bits or more.",
+        group="advanced",
+        secret=True,
+        default=None,
+        example="file:/etc/ssl/private/dkim.pem",
+    )
+    dkim_ed25519_selector: str | None = setting(
+        title="DKIM selector of a second key",
+        help="With it every message carries a second signature (RFC 8463), for receivers that know Ed25519.",
+        group="advanced",
+        default=None,
+        example="ed2026",
+        max_length=200,
+        check=selector_problem,
+    )
+    dkim_ed25519_private_key: Secret | None = setting(
+        title="DKIM private key, Ed25519",
+        help="Ed25519 key, in PEM or as 32 bytes in base64.",
+        group="advanced",
+        secret=True,
+        default=None,
+        example="file:/etc/ssl/private/dkim-ed25519.pem",
+    )
+
     @property
     def effective_port(self) -> int:
         """The port given, or the usual one of the security mode."""
@@ -210,6 +256,7 @@ class SmtpSettings:
         yield from self._port_rules()
         yield from self._sign_in_rules()
         yield from self._ca_file_rules()
+        yield from self._dkim_rules()
 
     def _port_rules(self) -> Iterable[Problem]:
         port = self.effective_port
@@ -247,3 +294,20 @@ class SmtpSettings:
             return
         if b"-----BEGIN CERTIFICATE-----" not in content:
             yield Problem("ca_file", "holds no PEM certificate", "it must have a BEGIN CERTIFICATE line")
+
+    def _dkim_rules(self) -> Iterable[Problem]:
+        first = ("dkim_domain", "dkim_selector", "dkim_private_key")
+        second = ("dkim_ed25519_selector", "dkim_ed25519_private_key")
+        yield from self._together(first)
+        yield from self._together(second)
+        if self.dkim_domain is None and any(getattr(self, name) is not None for name in second):
+            yield Problem("dkim_domain", "is missing, and there is a second key", f"give {', '.join(first)} as well")
+        if self.dkim_selector is not None and self.dkim_selector == self.dkim_ed25519_selector:
+            fix = "publish the second key under a selector of its own"
+            yield Problem("dkim_ed25519_selector", "is that of the first key", fix)
+
+    def _together(self, names: tuple[str, ...]) -> Iterable[Problem]:
+        missing = [name for name in names if getattr(self, name) is None]
+        if len(missing) < len(names):
+            for name in missing:
+                yield Problem(name, "is missing", f"give {', '.join(names)} together, or none of them")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from genie_connect.contract import Runtime
+from genie_connect.mime.signing import SigningPool
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable
 from genie_connect_smtp import tls
 from genie_connect_smtp.capabilities import declared, effective
 from genie_connect_smtp.connection import Connection
+from genie_connect_smtp.dkim import signing_of
 from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.opening import Opening, Place
@@ -19,13 +21,16 @@ from genie_connect_smtp.settings import SmtpSettings
 
 
 class SmtpState:
-    """Settings, pool, and the capability table, which is effective once a server has answered EHLO."""
+    """Settings, pool, what signs, and the capability table, effective once a server has answered EHLO."""
 
-    def __init__(self, settings: SmtpSettings, runtime: Runtime, place: Place) -> None:
+    def __init__(
+        self, settings: SmtpSettings, runtime: Runtime, place: Place, signing: SigningPool | None = None
+    ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.capabilities: CapabilityTable = declared(settings)
         self.pool = Pool(settings, self._open)
+        self.signing = signing
         self._place = place
 
     async def _open(self, limits: Limits) -> Connection:
@@ -39,8 +44,12 @@ class SmtpState:
 
 
 async def open_state(settings: SmtpSettings, runtime: Runtime) -> SmtpState:
-    """A state with nothing connected yet. Raises ``OSError`` where the CA file has become unreadable."""
-    return SmtpState(settings, runtime, await place_of(settings, runtime.default_from))
+    """A state with nothing connected yet.
+
+    Raises ``OSError`` where the CA file has become unreadable, and what ``signing_of`` raises.
+    """
+    signing = await signing_of(settings)
+    return SmtpState(settings, runtime, await place_of(settings, runtime.default_from), signing)
 
 
 async def place_of(settings: SmtpSettings, default_from: Address | None) -> Place:
