@@ -17,7 +17,10 @@ from typing import Any, Self, TypeVar
 
 from genie_connect.config import Config
 from genie_connect.delivery.attempts import SendPolicy
+from genie_connect.delivery.connection import Connection
+from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.suppression import SuppressionGate, SuppressionStore
+from genie_connect.errors import GenieConnectError
 from genie_connect.host import CHUNK, SEND_TIMEOUT_S, TEST_TIMEOUT_S, Host
 from genie_connect.model.address import AddressLike
 from genie_connect.model.batch import Recipient
@@ -38,8 +41,8 @@ class SyncHost:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="genie-connect", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self.suppressions = SyncSuppressions(self)
 
     @classmethod
@@ -55,6 +58,8 @@ class SyncHost:
         return cls(Host.open(config, registry=registry, suppressions=suppressions, policy=policy))
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, args=[self._loop], name="genie-connect", daemon=True)
         self._thread.start()
         try:
             self.run(self._host.__aenter__())
@@ -72,13 +77,33 @@ class SyncHost:
             self._stop()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the host's loop and wait for it. An interruption cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine on the host's loop and wait for it. An interruption cancels it.
+
+        Raises ``GenieConnectError`` where nobody would ever run it: outside ``with``, or from an observer.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._running_loop())
+        except GenieConnectError:
+            work.close()
+            raise
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    @property
+    def observers(self) -> Observers:
+        """As ``Host.observers``. They are told on the host's own thread, and must not wait for the host there."""
+        return self._host.observers
+
+    def connections(self) -> tuple[Connection, ...]:
+        """As ``Host.connections``."""
+        return self._host.connections()
+
+    def connection(self, name: str) -> Connection:
+        """As ``Host.connection``."""
+        return self._host.connection(name)
 
     def connectors(self) -> tuple[ConnectorHandle, ...]:
         """As ``Host.connectors``."""
@@ -144,15 +169,32 @@ class SyncHost:
                     return
         finally:
             close = getattr(items, "aclose", None)
-            if close is not None:
+            # After the host's end there is nothing left to close: its loop has seen to that.
+            if close is not None and self._loop is not None:
                 self.run(close())
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise GenieConnectError("the host is not open", hint="use it inside: with SyncHost.open(...) as host")
+        if threading.current_thread() is self._thread:
+            hint = "observers run on the host's own loop and must not wait for it: do this in another thread"
+            raise GenieConnectError("the host would wait for itself", hint=hint)
+        return self._loop
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_forever()
+        # Cancelled by an interruption, or not awaited by anybody any more: it ends before the loop does.
+        loop.run_until_complete(_ended(asyncio.all_tasks(loop)))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        loop, self._loop = self._loop, None
+        if loop is not None and self._thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
 
 
 class SyncSuppressions:
@@ -188,6 +230,12 @@ class SyncSuppressions:
     @property
     def _gate(self) -> SuppressionGate:
         return self._host._host.suppressions  # noqa: SLF001  # the other half of the same portal
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _next(items: AsyncIterator[T]) -> T:
