@@ -14,6 +14,7 @@ is not a number.
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -255,8 +256,10 @@ def _whole(value: Any, info: SettingInfo) -> int:
 
 
 def _number(value: Any, info: SettingInfo) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValidationError.single("", f"must be a number, not {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValidationError.single("", f"is {value}, which is no number to reckon with")
     return float(value)
 
 
