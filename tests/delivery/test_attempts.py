@@ -623,9 +623,11 @@ class TestOpening:
 class TestBroadcast:
     """Copies of one message."""
 
-    async def send(self, made: Host, *recipients: Recipient | str, **options: Any) -> dict[str, Outcome]:
+    async def send(
+        self, made: Host, *recipients: Recipient | str, text: str = "All of it.", **options: Any
+    ) -> dict[str, Outcome]:
         """The outcomes by recipient; each comes once."""
-        message = Message(from_="Shop <shop@example.com>", subject="News", text="All of it.")
+        message = Message(from_="Shop <shop@example.com>", subject="News", text=text)
         found = [outcome async for outcome in made.broadcast(message, recipients, **options)]
         assert len({outcome.recipient for outcome in found}) == len(found)
         return {outcome.recipient: outcome for outcome in found}
@@ -688,7 +690,7 @@ class TestBroadcast:
         first = ScriptedConnector("first", capabilities=everything_but(host("send.merge")))
         second = ScriptedConnector("second")
         async with scripted_host(first, second, clock=FakeClock()) as made:
-            outcomes = await self.send(made, Recipient(address=ADA, merge={"name": "Ada"}))
+            outcomes = await self.send(made, Recipient(address=ADA, merge={"name": "Ada"}), text="For {{ name }}.")
         assert outcomes[ADA].connection == "second"
         assert first.calls == []
 

@@ -34,7 +34,7 @@ def test_the_table_reads_as_documented() -> None:
         ("send.tags", Level.HOST),
         ("send.metadata", Level.HOST),
         ("send.idempotency", Level.NO),
-        ("send.merge", Level.NO),
+        ("send.merge", Level.YES),
         ("send.schedule", Level.NO),
         ("send.html", Level.YES),
         ("send.cc_bcc", Level.YES),

@@ -41,7 +41,7 @@ _DECLARED: Final = CapabilityTable(
         yes("send.batch", "one transaction for each copy"),
         host("send.tags", _KEPT),
         host("send.metadata", _KEPT),
-        no("send.merge"),
+        yes("send.merge", "merge fields rendered for each copy"),
         no("send.schedule"),
         no("send.idempotency", "SMTP has no key that a server would honour"),
         no("send.track_opens"),

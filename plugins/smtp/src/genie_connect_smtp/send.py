@@ -11,6 +11,7 @@ from typing import Final
 from genie_connect.contract import SendContext
 from genie_connect.model.batch import Batch
 from genie_connect.model.outcome import Outcome, Scope, State
+from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.delivery import CannotConnect, SmtpDelivery
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, before_mail, outcome_of
@@ -35,7 +36,7 @@ class _Sending:
     def __init__(self, state: SmtpState, batch: Batch, context: SendContext) -> None:
         self._state = state
         self._batch = batch
-        self._date = context.clock.now()
+        self._composer = BatchComposer(batch, context.clock.now())
         self._limits = Limits(state.settings, context)
         self._waiting = deque(range(len(batch.deliveries)))
         self._outcomes: list[Sequence[Outcome]] = [()] * len(batch.deliveries)
@@ -63,7 +64,7 @@ class _Sending:
     async def _next(self, *, alone: bool) -> bool:
         """Take one delivery; ``False`` if there is no connection for it and others may take it."""
         index = self._waiting.popleft()
-        delivery = SmtpDelivery(self._state, self._batch, self._batch.deliveries[index], self._limits, self._date)
+        delivery = SmtpDelivery(self._state, self._batch, self._batch.deliveries[index], self._limits, self._composer)
         try:
             result = self._stopped or (before_mail(NOT_TRIED) if self._limits.over else None)
             if result is None:
