@@ -74,7 +74,7 @@ def test_shows_what_a_connection_can_do_with_its_settings(cli: Cli) -> None:
     assert (data["connector"], data["connection"], data["effective"]) == ("acme", "plain", False)
     html = next(each for each in data["capabilities"] if each["name"] == "send.html")
     assert (html["level"], html["note"]) == ("no", "it is switched off")
-    assert "has not been asked" in cli("capabilities", "plain").stderr
+    assert "--ask asks its server" in cli("capabilities", "plain").stderr
 
 
 def test_shows_capabilities_without_a_configuration(cli: Cli) -> None:

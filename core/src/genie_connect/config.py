@@ -33,6 +33,8 @@ from genie_connect.model.settings import field_types, setting, settings, structu
 
 ENVIRONMENT_PREFIX = "GENIE_CONNECT__"
 DEFAULT_FILE = "genie-connect.toml"
+SUPPRESSIONS_FILE = "suppressions.jsonl"
+"""Where suppressions are kept, beside the configuration file, unless that names another place."""
 C = TypeVar("C")
 
 
@@ -69,7 +71,11 @@ class ConnectorsSection:
 class SuppressionsSection:
     """The ``[suppressions]`` table."""
 
-    file: str | None = setting(title="File", default=None, help="JSON Lines file, relative to the configuration file.")
+    file: str | None = setting(
+        title="File",
+        default=None,
+        help="JSON Lines file, relative to the configuration file; without it, suppressions.jsonl beside that.",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -119,7 +125,7 @@ def make_config(
         connections=connections,
         allow=connectors.allow,
         safe_mode=connectors.safe_mode or None,
-        suppressions_file=folder / suppressions.file if suppressions.file else None,
+        suppressions_file=folder / (suppressions.file or SUPPRESSIONS_FILE) if path or suppressions.file else None,
         path=path,
     )
 

@@ -17,11 +17,14 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
+import attrs
+
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, load_config, make_config, typed
 from genie_connect.contract import TestContext
 from genie_connect.delivery.attempts import AttemptLoop, SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
+from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.never_left import untried
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, Route, api_first, make_route
@@ -37,7 +40,10 @@ from genie_connect.errors import (
 from genie_connect.model.address import Address, AddressLike
 from genie_connect.model.batch import Cleared, Delivery, Recipient, new_message_id
 from genie_connect.model.capability import CapabilityTable
-from genie_connect.model.diagnosis import Step
+from genie_connect.model.diagnosis import Status, Step
+from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.headers import one_click_problem
+from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Outcomes
 from genie_connect.model.plan import Plan
@@ -159,7 +165,11 @@ class Host:
     def plan(
         self, message: Message, *, broadcast: bool = False, merge: bool = False, connection: str | None = None
     ) -> Plan:
-        """How the message would be sent, and why not otherwise. Nothing is sent."""
+        """How the message would be sent, and why not otherwise. Nothing is sent.
+
+        A broadcast whose message has merge fields needs a connection that fills them in, whatever ``merge`` says.
+        """
+        merge = merge or (broadcast and template_of(message).active)
         return self._route(message, broadcast=broadcast, merge=merge, only=connection).plan
 
     async def send(
@@ -178,6 +188,8 @@ class Host:
         """
         if not message.recipients:
             raise ValidationError.single("to", "there is nobody to send to", "give to, cc or bcc")
+        if problem := one_click_problem(message.headers):
+            raise ValidationError([problem.under("headers")], what="message")
         route = self._route(message, only=connection)
         sender = self._sender(message, route)
         clearance = await self.suppressions.clear(message.recipients, message.purpose)
@@ -198,7 +210,12 @@ class Host:
             address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
         }
         receipt = Receipt(
-            message_id=delivery.message_id, outcomes=Outcomes(in_order), attempts=tuple(attempts), plan=route.plan
+            message_id=delivery.message_id,
+            outcomes=Outcomes(in_order),
+            attempts=tuple(attempts),
+            plan=route.plan,
+            tags=message.tags,
+            metadata=message.metadata,
         )
         self.observers.notify("send_finished", receipt=receipt)
         return receipt
@@ -217,33 +234,46 @@ class Host:
 
         The message itself has no recipients. Recipients are read in chunks; a mailbox that comes twice gets one copy,
         and of each only its spelling is kept in memory. Each chunk is planned anew, and has ``timeout_s`` seconds.
-        Raises ``NoConnection`` where no connection could ever carry the message.
+        Merge fields are filled in; a recipient without the data that they need is ``rejected`` (``merge_data``) before
+        anything is handed over. Raises ``NoConnection`` where no connection could ever carry the message, and
+        ``ValidationError`` for braces in it that are no field.
         """
         if message.recipients:
             raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
+        check = MergeCheck(template_of(message))
         async with aclosing(_chunks(recipients, chunk)) as groups:
             async for group in groups:
                 # Closed here, not when it is collected: whoever stops listening must find nothing still running.
-                async with aclosing(self._broadcast_chunk(message, group, connection, timeout_s, policy)) as outcomes:
+                work = self._broadcast_chunk(message, check, group, connection, timeout_s, policy)
+                async with aclosing(work) as outcomes:
                     async for outcome in outcomes:
                         yield outcome
 
     async def _broadcast_chunk(
         self,
         message: Message,
+        check: MergeCheck,
         group: list[Recipient],
         connection: str | None,
         timeout_s: float,
         policy: SendPolicy | None,
     ) -> AsyncGenerator[Outcome]:
         by_key = {recipient.address.key: recipient for recipient in group}
-        route = self._route(message, broadcast=True, merge=any(recipient.merge for recipient in group), only=connection)
+        route = self._route(message, broadcast=True, merge=check.template.active, only=connection)
         sender = self._sender(message, route)
         clearance = await self.suppressions.clear((each.address for each in by_key.values()), message.purpose)
         for outcome in clearance.suppressed:
             self.observers.notify("recipient_suppressed", outcome=outcome)
             yield outcome
-        deliveries = [_copy(sender, each, by_key[each.address.key]) for each in clearance.cleared]
+        deliveries: list[Delivery] = []
+        for cleared in clearance.cleared:
+            recipient = by_key[cleared.address.key]
+            refusal = check.refusal(recipient)
+            if refusal is None:
+                deliveries.append(_copy(sender, cleared, recipient, check.merge_of(recipient)))
+                continue
+            self.observers.notify("message_rejected", connection="", outcome=refusal)
+            yield refusal
         if not deliveries:
             return
         key = deliveries[0].message_id
@@ -253,21 +283,46 @@ class Host:
         for outcome in outcomes.values():
             yield outcome
 
+    async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
+        """Ask the provider what became of an attempt whose outcome is ``unknown``.
+
+        Gives the outcomes of the recipients it knows of, and nothing where the connector has no look-up (capability
+        ``lookup``) or the provider knows nothing, which proves nothing. Raises ``ConfigurationError`` where the
+        attempt's connection is gone, and what the connector raises when it cannot be opened.
+        """
+        connection = self.connection(attempt.connection)
+        state = await connection.state(TEST_TIMEOUT_S)
+        found = await connection.handle.lookup(state, attempt)
+        return tuple(attrs.evolve(outcome, connection=connection.name) for outcome in found)
+
     async def test(
         self, name: str, *, send_to: AddressLike | None = None, timeout_s: float = TEST_TIMEOUT_S
     ) -> AsyncIterator[Step]:
-        """Test a connection step by step. With ``send_to`` one real message goes there; else nothing is delivered."""
+        """Test a connection step by step. With ``send_to`` one real message goes there; else nothing is delivered.
+
+        Nothing goes to a suppressed address either: the step says so. What the test learns of the server, such as its
+        size limit, counts for planning from then on.
+        """
         connection = self.connection(name)
+        recipient = None if send_to is None else Address.parse(send_to)
+        stopped = None if recipient is None else await self.suppressions.check(recipient)
         context = TestContext(
             connection=name,
             deadline=self._clock.monotonic() + timeout_s,
             default_from=connection.config.default_from,
-            send_to=None if send_to is None else Address.parse(send_to),
+            send_to=None if stopped else recipient,
             clock=self._clock,
         )
+        failed = False
         async with aclosing(connection.handle.test(connection.settings, context)) as steps:
             async for step in steps:
+                failed = failed or step.status is Status.FAIL
+                if step.capabilities is not None:
+                    connection.learn(step.capabilities)
                 yield step
+        if stopped is not None and not failed:
+            summary = f"not sent: {stopped.address.email} is suppressed ({stopped.reason.value})"
+            yield Step(id="message", title="Test message", status=Status.SKIP, summary=summary)
 
     async def _deliver(
         self,
@@ -326,12 +381,12 @@ def _kept(addresses: Iterable[Address], cleared: set[str]) -> tuple[Address, ...
     return tuple(address for address in addresses if address.key in cleared)
 
 
-def _copy(sender: Address, cleared: Cleared, recipient: Recipient) -> Delivery:
+def _copy(sender: Address, cleared: Cleared, recipient: Recipient, merge: FrozenMap[str] | None) -> Delivery:
     return Delivery(
         message_id=new_message_id(sender),
         recipients=(cleared,),
         to=(recipient.address,),
-        merge=recipient.merge,
+        merge=merge,
         headers=recipient.headers,
         metadata=recipient.metadata,
     )

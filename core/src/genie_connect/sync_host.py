@@ -15,10 +15,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mappin
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from genie_connect.clock import Clock
 from genie_connect.config import Config
 from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.observers import Observers
+from genie_connect.delivery.planner import Order, api_first
 from genie_connect.delivery.suppression import SuppressionGate, SuppressionStore
 from genie_connect.errors import GenieConnectError
 from genie_connect.host import CHUNK, SEND_TIMEOUT_S, TEST_TIMEOUT_S, Host
@@ -29,7 +31,7 @@ from genie_connect.model.diagnosis import Step
 from genie_connect.model.message import Message, Purpose
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.plan import Plan
-from genie_connect.model.receipt import Receipt
+from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
 from genie_connect.registry import ConnectorHandle, Failure, Registry
 
@@ -52,10 +54,14 @@ class SyncHost:
         *,
         registry: Registry | None = None,
         suppressions: SuppressionStore | None = None,
+        clock: Clock | None = None,
         policy: SendPolicy | None = None,
+        order: Order = api_first,
     ) -> SyncHost:
         """As ``Host.open``; to be entered with ``with``."""
-        return cls(Host.open(config, registry=registry, suppressions=suppressions, policy=policy))
+        return cls(
+            Host.open(config, registry=registry, suppressions=suppressions, clock=clock, policy=policy, order=order)
+        )
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -117,9 +123,11 @@ class SyncHost:
         """As ``Host.capabilities``."""
         return self._host.capabilities(name)
 
-    def plan(self, message: Message, *, broadcast: bool = False, connection: str | None = None) -> Plan:
+    def plan(
+        self, message: Message, *, broadcast: bool = False, merge: bool = False, connection: str | None = None
+    ) -> Plan:
         """As ``Host.plan``."""
-        return self._host.plan(message, broadcast=broadcast, connection=connection)
+        return self._host.plan(message, broadcast=broadcast, merge=merge, connection=connection)
 
     def send(
         self,
@@ -159,6 +167,10 @@ class SyncHost:
     ) -> Iterator[Step]:
         """As ``Host.test``."""
         return self._drained(self._host.test(name, send_to=send_to, timeout_s=timeout_s))
+
+    def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
+        """As ``Host.lookup``."""
+        return self.run(self._host.lookup(attempt))
 
     def _drained(self, items: AsyncIterator[T]) -> Iterator[T]:
         try:

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
-
 from genie_connect.cli.options import CONFIG_VARIABLE, Options
-from genie_connect.config import Config, load_config
+from genie_connect.config import SUPPRESSIONS_FILE, Config, load_config
 from genie_connect.delivery.suppression import FileSuppressions, SuppressionGate
 from genie_connect.errors import ConfigurationError
 from genie_connect.host import Host
 from genie_connect.registry import Registry
 
-SUPPRESSIONS_FILE = "suppressions.jsonl"
-
 
 def configuration(options: Options) -> Config:
-    """The configuration, with a file for the suppressions: what one run adds, the next has to know."""
+    """The configuration. Raises ``ConfigurationError`` where there is none."""
     path = options.config_path
     if not path.exists():
         hint = f"genie-connect inbox prints one to begin with; name another file with --config or {CONFIG_VARIABLE}"
         raise ConfigurationError(f"there is no configuration file {path}", hint=hint)
-    return with_suppressions_file(load_config(path))
-
-
-def with_suppressions_file(config: Config) -> Config:
-    """The configuration, its suppressions next to its file where it names no other place."""
-    if config.suppressions_file is not None or config.path is None:
-        return config
-    return attrs.evolve(config, suppressions_file=config.path.parent / SUPPRESSIONS_FILE)
+    return load_config(path)
 
 
 def configuration_if_any(options: Options) -> Config:

@@ -80,7 +80,7 @@ class _Pending:
         """What is known in the end: a doubt stays one unless the same provider resolved it."""
         if self.doubt is None or outcome.state is State.ACCEPTED:
             return outcome
-        refused = outcome.state is State.REJECTED and outcome.scope is Scope.RECIPIENT
+        refused = (outcome.state, outcome.scope, outcome.retry) == (State.REJECTED, Scope.RECIPIENT, Retry.NEVER)
         return outcome if refused and outcome.connection == self.doubt.connection else self.doubt
 
 
@@ -291,7 +291,7 @@ class AttemptLoop:
             if pending.doubt is None or pending.final(outcome) is not pending.doubt:
                 goes_on = self._may_go_on(connection, pending, outcome)
             else:
-                goes_on = self._may_repeat(connection, pending, tuple(group) if repeatable else ())
+                goes_on = self._may_repeat(connection, pending, outcome, tuple(group) if repeatable else ())
             if not goes_on:
                 self._settle(pending, outcome)
 
@@ -316,19 +316,19 @@ class AttemptLoop:
             for pending, outcome in zip(group, outcomes, strict=True)
         )
 
-    def _may_repeat(self, connection: Connection, pending: _Pending, batch: tuple[_Pending, ...]) -> bool:
+    def _may_repeat(
+        self, connection: Connection, pending: _Pending, outcome: Outcome, batch: tuple[_Pending, ...]
+    ) -> bool:
         """Note where somebody whose hand-over had no answer may go next, or say that nobody knows more."""
-        self._back_off(connection, pending, pending.outcome)
+        self._back_off(connection, pending, outcome)
         pending.bound_to = connection.name
         if batch and pending.eligible(connection.name, self._policy):
             pending.repeat = batch
             return True
-        if self._policy.at_least_once and pending.outcome is not None:
-            pending.bound_to = None
-            if pending.outcome.retry is Retry.OTHER:
-                pending.barred.add(connection.name)
-            return pending.outcome.state is State.UNKNOWN or pending.outcome.retry is not Retry.NEVER
-        return False
+        if not self._policy.at_least_once:
+            return False
+        pending.bound_to = None
+        return outcome is pending.doubt or self._may_go_on(connection, pending, outcome)
 
     def _back_off(self, connection: Connection, pending: _Pending, outcome: Outcome | None) -> None:
         backoff = self._policy.first_backoff_s * 2 ** (pending.tries[connection.name] - 1)

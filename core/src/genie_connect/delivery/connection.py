@@ -50,6 +50,7 @@ class Connection:
         self.limiter = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
         self._clock = clock
         self._declared = handle.capabilities(settings)
+        self._announced: CapabilityTable | None = None
         self._state: Any = None
         self._opened = False
         self._opening = asyncio.Lock()
@@ -66,8 +67,16 @@ class Connection:
 
     @property
     def capabilities(self) -> CapabilityTable:
-        """What it supports: effective once its server has been asked, declared until then."""
-        return (self.handle.effective(self._state) if self._opened else None) or self._declared
+        """What it supports: effective once its server has been asked, by a send or a test; declared until then."""
+        current = self.handle.effective(self._state) if self._opened else None
+        if current is not None and current.effective:
+            return current
+        return self._announced or current or self._declared
+
+    def learn(self, table: CapabilityTable) -> None:
+        """Keep what a connector test found out, until a send has asked the server again."""
+        if table.connector == self.handle.id:
+            self._announced = table
 
     def sender(self, message: Message) -> Address | None:
         """The From this connection would give the message; never another one than the message names."""

@@ -70,6 +70,7 @@ def unchecked(recipient: str) -> Outcome:
         reason="suppressions_unavailable",
         hint="The list of suppressions cannot be read, so nobody may be written to. Repair it and send again.",
         scope=Scope.MESSAGE,
+        retry=Retry.ANY,
     )
 
 

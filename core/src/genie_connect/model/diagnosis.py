@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.frozen import EMPTY, FrozenMap
 
 
@@ -38,7 +39,10 @@ class Diagnosis:
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One step of a connector test. ``ms`` is wall time in milliseconds."""
+    """One step of a connector test. ``ms`` is wall time in milliseconds.
+
+    A step in which the other side says what it supports carries the effective ``capabilities``.
+    """
 
     id: str
     title: str
@@ -47,3 +51,4 @@ class Step:
     facts: FrozenMap[Any] = EMPTY
     ms: float = 0.0
     diagnosis: Diagnosis | None = None
+    capabilities: CapabilityTable | None = None

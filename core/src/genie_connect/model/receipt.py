@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.outcome import Outcomes, State
 from genie_connect.model.plan import Plan
 
@@ -32,12 +33,18 @@ class Attempt:
 
 @attrs.frozen(kw_only=True)
 class Receipt:
-    """What was planned, tried and known when the send returned."""
+    """What was planned, tried and known when the send returned.
+
+    ``tags`` and ``metadata`` are the message's: by the ``message_id`` they are joined to events of providers that do
+    not carry them.
+    """
 
     message_id: str
     outcomes: Outcomes
     attempts: tuple[Attempt, ...]
     plan: Plan
+    tags: tuple[str, ...] = ()
+    metadata: FrozenMap[str] = EMPTY
 
     @property
     def accepted(self) -> bool:

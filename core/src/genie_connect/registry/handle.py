@@ -24,6 +24,7 @@ from genie_connect.model.diagnosis import Diagnosis, Status, Step
 from genie_connect.model.event import Event
 from genie_connect.model.features import missing, required_by_batch
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.schema import json_schema
 from genie_connect.model.settings import structure_settings
 from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, called
@@ -31,6 +32,8 @@ from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, cal
 logger = logging.getLogger("genie_connect.registry")
 GRACE_S = 5.0
 """How long after its deadline a connector may still answer before it is cut off."""
+LOOKUP_TIMEOUT_S = 60.0
+"""How long a connector may take to ask its provider about an attempt."""
 OPEN_TIMEOUT_S = 30.0
 """How long a connector may take to open, which is no time to reach its provider."""
 
@@ -173,6 +176,19 @@ class ConnectorHandle:
         if not all(isinstance(event, Event) for event in events):
             raise WebhookRejected("the connector gave no events", status=400)
         return events
+
+    async def lookup(self, state: Any, attempt: Attempt) -> tuple[Outcome, ...]:
+        """What the provider knows of an attempt; nothing where it cannot be asked, or the connector fails."""
+        if not self.has("connector_lookup"):
+            return ()
+        try:
+            found = await bounded(self._awaitable("connector_lookup", state=state, attempt=attempt), LOOKUP_TIMEOUT_S)
+            return tuple(outcome for outcome in called(tuple, found) if _credible(outcome))
+        except (Exception, OverDeadline):
+            if self._strict:
+                raise
+            logger.exception("connector %s failed to look an attempt up", self.id)
+            return ()
 
     async def close(self, state: Any) -> None:
         """Let the connector release its state; a failure is logged, since there is nobody left to tell."""

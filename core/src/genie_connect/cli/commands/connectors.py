@@ -10,9 +10,11 @@ import click
 from genie_connect.cli.configuration import configuration_if_any, registry
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.config import Config
+from genie_connect.errors import GenieConnectError
 from genie_connect.host import Host
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.codec import unstructure
+from genie_connect.model.diagnosis import Status
 from genie_connect.model.schema import settings_table
 from genie_connect.registry import ConnectorHandle, Failure
 
@@ -50,12 +52,15 @@ def connectors(options: Options) -> None:
 @click.command(cls=Command)
 @click.argument("name", metavar="ID|CONNECTION")
 @click.option("--full", is_flag=True, help="Every capability with its limits, not only the headline ones.")
+@click.option("--ask", is_flag=True, help="Ask the connection's server first, which delivers nothing.")
 @pass_options
-def capabilities(options: Options, name: str, full: bool) -> None:
+def capabilities(options: Options, name: str, full: bool, ask: bool) -> None:
     """Show what a connector can do at the most, or what a configured connection can do."""
     config = configuration_if_any(options)
     is_connection = any(connection.name == name for connection in config.connections)
-    table = asyncio.run(_of_connection(config, name)) if is_connection else registry(config)[name].capabilities()
+    if ask and not is_connection:
+        raise click.UsageError(f"there is no connection {name!r} whose server could be asked")
+    table = asyncio.run(_of_connection(config, name, ask)) if is_connection else registry(config)[name].capabilities()
     terminal = options.terminal
     if terminal.json:
         terminal.document(_table(table, connection=name if is_connection else None))
@@ -68,7 +73,7 @@ def capabilities(options: Options, name: str, full: bool) -> None:
     else:
         terminal.line(table.render())
     if is_connection:
-        known = "as its server announced them" if table.effective else "as declared; the server has not been asked"
+        known = "as its server announced them" if table.effective else "as declared; --ask asks its server"
         terminal.say(f"capabilities of the connection {name}, {known}")
 
 
@@ -85,8 +90,12 @@ def schema(options: Options, connector: str, table: bool) -> None:
         options.terminal.document(handle.schema())
 
 
-async def _of_connection(config: Config, name: str) -> CapabilityTable:
+async def _of_connection(config: Config, name: str, ask: bool) -> CapabilityTable:
     async with Host.open(config) as host:
+        if ask:
+            async for step in host.test(name):
+                if step.status is Status.FAIL and step.diagnosis is not None:
+                    raise GenieConnectError(step.diagnosis.title, hint=" ".join(step.diagnosis.fixes))
         return host.capabilities(name)
 
 
