@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
+import attrs
+
 from genie_connect.contract import TestContext
 from genie_connect.errors import ConfigurationError, SettingsError
 from genie_connect.mime import compose
@@ -19,6 +21,7 @@ from genie_connect.model.diagnosis import Diagnosis, Status, Step
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import State
+from genie_connect_smtp.capabilities import effective
 from genie_connect_smtp.connection import Connection, Content
 from genie_connect_smtp.delivery import envelope_of
 from genie_connect_smtp.dkim import diagnosis_of_key, records_of, signing_of, warnings_of
@@ -33,6 +36,8 @@ from genie_connect_smtp.state import place_of
 from genie_connect_smtp.transaction import Envelope, Result, SenderProbe, Transaction
 
 _SOON_DAYS: Final = 14
+_ASKING: Final = frozenset({"ehlo", "ehlo_tls"})
+"""The steps in which the server says what it supports; what it says before STARTTLS is replaced by what follows."""
 _SUMMARIES: Final[Mapping[str, str]] = {
     "resolve": "{host} is {addresses}",
     "connect": "{address}, port {port}",
@@ -64,6 +69,8 @@ async def diagnose(settings: SmtpSettings, context: TestContext) -> AsyncGenerat
     try:
         for step in opening.steps():
             told = await test.opening_step(step)
+            if step.id in _ASKING and told.status is not Status.FAIL:
+                told = attrs.evolve(told, capabilities=effective(settings, opening.extensions))
             yield told
             if told.status is Status.FAIL:
                 return
