@@ -6,24 +6,32 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import core
-from tests.bench.table import Table
+from tests.bench.smtp import suite as smtp
 
-SUITES = {"core": core.run}
+SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
+    "core": lambda _: core.run(),
+    "smtp": smtp.run,
+}
+SHORT = ("core",)
+"""What is run where nothing is named: the others take half an hour."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure Genie Connect beside its peers.")
-    parser.add_argument("what", nargs="?", choices=sorted(SUITES), help="one suite; all without it")
+    parser.add_argument("what", nargs="?", choices=sorted(SUITES), help=f"one suite; without it {', '.join(SHORT)}")
+    parser.add_argument("--quick", action="store_true", help="fewer cases, fewer rounds (smtp)")
+    parser.add_argument("--case", default="", metavar="REGEX", help="only the cases whose name it finds (smtp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     chosen = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
-    tables: list[Table] = []
-    for name, run in SUITES.items():
-        if chosen.what in (None, name):
-            tables += run()
+    options = smtp.Options(quick=chosen.quick, case=chosen.case)
+    tables: list[smtp.Rendered] = []
+    for name in [chosen.what] if chosen.what else SHORT:
+        tables += SUITES[name](options)
     for table in tables:
         print(f"\n{table.render()}")
     if chosen.json:
@@ -32,4 +40,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; everything that was started has ended")
