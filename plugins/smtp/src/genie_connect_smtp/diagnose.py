@@ -110,7 +110,7 @@ class _Test:
         if self._signing is None:
             return self._step("dkim", title, Status.SKIP, begun, summary="nothing is signed here")
         signer = self._signing.signer
-        warnings = warnings_of(signer, self._context.default_from)
+        warnings = warnings_of(signer, self._settings, self._context.default_from)
         summary = "; ".join(warnings) or f"signs as {signer.keys[0].domain}; publish these records if you have not"
         status = Status.WARN if warnings else Status.OK
         return self._step("dkim", title, status, begun, summary=summary, facts=records_of(signer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 import attrs
@@ -16,6 +17,9 @@ from genie_connect.model.diagnosis import Diagnosis
 from genie_connect.model.secret import Secret
 from genie_connect_smtp.hints import diagnosis
 from genie_connect_smtp.settings import SmtpSettings
+
+# https://docs.aws.amazon.com/ses/latest/dg/header-fields.html
+_REWRITES_DATE: Final = re.compile(r"\.amazonaws\.com(?:\.cn)?\.?\Z", re.IGNORECASE)
 
 # The setting that each argument of DkimKey.load comes from.
 _FIRST: Final = {
@@ -84,11 +88,13 @@ def diagnosis_of_key(error: SettingsError | ConfigurationError) -> Diagnosis:
     return diagnosis("dkim_key_unusable", evidence=error.message, advice=error.hint)
 
 
-def warnings_of(signer: DkimSigner, default_from: Address | None) -> list[str]:
+def warnings_of(signer: DkimSigner, settings: SmtpSettings, default_from: Address | None) -> list[str]:
     """What keeps receivers from making the most of the signatures."""
     warnings = [key.advice for key in signer.keys if key.advice]
     if all(key.algorithm is not Algorithm.RSA_SHA256 for key in signer.keys):
         warnings.append("many receivers know no Ed25519: add a signature with an RSA key")
+    if _REWRITES_DATE.search(settings.host):
+        warnings.append("Amazon SES replaces Date and Message-ID, which breaks the signature: let SES sign (Easy DKIM)")
     domain = signer.keys[0].domain
     # DMARC (RFC 9989) wants the organizational domain to be the same; what that is only the DNS says. Where neither
     # domain is part of the other they are hardly one organization.
