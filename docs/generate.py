@@ -25,7 +25,7 @@ from genie_connect.cli.exit_codes import MEANINGS
 from genie_connect.config import ConnectionSection, ConnectorsSection, SuppressionsSection
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
 from genie_connect.model.capability import HEADLINES, TITLES
-from genie_connect.model.features import FEATURES
+from genie_connect.model.message import FEATURES
 from genie_connect.model.plan import Emulated, PassedOver
 from genie_connect.model.schema import settings_table
 from genie_connect.model.validation import external_name

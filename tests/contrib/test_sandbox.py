@@ -24,9 +24,9 @@ from genie_connect.model.address import Address
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Delivery, Recipient
 from genie_connect.model.diagnosis import Status, Step
-from genie_connect.model.features import FEATURES, missing, required_by_batch
+from genie_connect.model.features import missing, required_by_batch
 from genie_connect.model.frozen import FrozenMap
-from genie_connect.model.message import Message, Purpose
+from genie_connect.model.message import FEATURES, Message, Purpose
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.settings import structure_settings

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -80,7 +81,7 @@ class Delivery:
     headers: FrozenMap[str] = EMPTY
     metadata: FrozenMap[str] = EMPTY
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[Address, ...]:
         """The envelope recipients."""
         return tuple(cleared.address for cleared in self.recipients)
@@ -105,7 +106,7 @@ class Batch:
         """Where bounces go (RFC 5321 reverse-path)."""
         return self.message.envelope_from or self.sender
 
-    @property
+    @cached_property
     def recipients(self) -> tuple[Address, ...]:
         """Every envelope recipient of every copy."""
         return tuple(address for delivery in self.deliveries for address in delivery.addresses)

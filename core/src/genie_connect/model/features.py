@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect.model.capability import CapabilityTable, Level
 from genie_connect.model.message import Message
-
-FEATURES: dict[str, Callable[[Message], bool]] = {
-    "send.html": lambda message: message.html is not None,
-    "send.attachments": lambda message: bool(message.files),
-    "send.inline_images": lambda message: bool(message.inline_images),
-    "send.cc_bcc": lambda message: bool(message.cc or message.bcc),
-    "send.reply_to": lambda message: bool(message.reply_to),
-    "send.headers": lambda message: bool(message.headers),
-    "send.envelope_sender": lambda message: message.envelope_from is not None,
-    "send.tags": lambda message: bool(message.tags),
-    "send.metadata": lambda message: bool(message.metadata),
-}
-"""The capability that each feature of a message needs."""
-
 
 EMULATED = frozenset({"send.batch", "send.metadata", "send.tags"})
 """What the core does for a connector whose table says ``host``: one call for each copy, keeping what is for our own
@@ -30,7 +15,7 @@ records. Anything else at that level nobody would do."""
 
 def required(message: Message, *, broadcast: bool = False) -> tuple[str, ...]:
     """The names of the capabilities that ``message`` needs."""
-    return ("send.broadcast" if broadcast else "send.transactional", *_features(message))
+    return ("send.broadcast" if broadcast else "send.transactional", *message.needs)
 
 
 def required_by_delivery(delivery: Delivery) -> Iterator[str]:
@@ -52,7 +37,7 @@ def required_by_batch(batch: Batch) -> tuple[str, ...]:
 
     A single copy needs no kind of send: whether it is a transactional one or the last of a broadcast cannot be seen.
     """
-    names = dict.fromkeys(_features(batch.message))
+    names = dict.fromkeys(batch.message.needs)
     if len(batch.deliveries) > 1:
         names["send.broadcast"] = None
     for delivery in batch.deliveries:
@@ -73,22 +58,8 @@ def offered(name: str, table: CapabilityTable) -> bool:
     return level in (Level.YES, Level.CONDITIONAL) or (level is Level.HOST and name in EMULATED)
 
 
-def _features(message: Message) -> Iterator[str]:
-    for name, needs in FEATURES.items():
-        if needs(message):
-            yield name
-    if any(address.needs_smtputf8 for address in all_addresses(message)):
-        yield "send.international_addresses"
-
-
 def estimated_size_bytes(message: Message) -> int:
     """About how many bytes the message has on the wire; never less than what a base64 part takes (RFC 2045)."""
     bodies = sum(len(body.encode()) for body in (message.text, message.html) if body is not None)
     files = sum(attachment.size_bytes * 78 // 57 + 300 for attachment in message.attachments)
     return bodies + files + 1000
-
-
-def all_addresses(message: Message) -> Iterable[Address]:
-    """Every address in the message."""
-    yield from (*message.to, *message.cc, *message.bcc, *message.reply_to)
-    yield from (address for address in (message.from_, message.envelope_from) if address is not None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -168,6 +169,17 @@ class Message:
         unique = {address.key: address for address in reversed((*self.to, *self.cc, *self.bcc))}
         return tuple(reversed(unique.values()))
 
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the capabilities that a connection must have to carry what is in it."""
+        international = any(address.needs_smtputf8 for address in self._all_addresses())
+        named = [name for name, needed in FEATURES.items() if needed(self)]
+        return (*named, "send.international_addresses") if international else tuple(named)
+
+    def _all_addresses(self) -> Iterable[Address]:
+        yield from (*self.to, *self.cc, *self.bcc, *self.reply_to)
+        yield from (address for address in (self.from_, self.envelope_from) if address is not None)
+
     @property
     def inline_images(self) -> tuple[Attachment, ...]:
         """The attachments that the HTML shows."""
@@ -180,3 +192,17 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message(subject={self.subject!r}, recipients={len(self.recipients)})"
+
+
+FEATURES: dict[str, Callable[[Message], bool]] = {
+    "send.html": lambda message: message.html is not None,
+    "send.attachments": lambda message: bool(message.files),
+    "send.inline_images": lambda message: bool(message.inline_images),
+    "send.cc_bcc": lambda message: bool(message.cc or message.bcc),
+    "send.reply_to": lambda message: bool(message.reply_to),
+    "send.headers": lambda message: bool(message.headers),
+    "send.envelope_sender": lambda message: message.envelope_from is not None,
+    "send.tags": lambda message: bool(message.tags),
+    "send.metadata": lambda message: bool(message.metadata),
+}
+"""The capability that each feature of a message needs."""
