@@ -33,7 +33,7 @@ class MergeCheck:
 
     def refusal(self, recipient: Recipient) -> Outcome | None:
         """The outcome of a recipient whose copy cannot be made, else nothing."""
-        if self.template.active and (problems := self.template.problems(recipient.merge)):
+        if self.template.active and (problems := self.template.problems(recipient.merge, recipient.headers)):
             return _refused(recipient, REASON_MERGE_DATA, problems)
         if recipient.headers or self._asks_one_click:
             problem = one_click_problem(self._headers(recipient))

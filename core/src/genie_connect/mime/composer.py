@@ -95,7 +95,10 @@ def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool
     give bytes that break out of their place.
     """
     message = batch.message
-    texts = plain_texts(message) if delivery.merge is None else template_of(message).texts(delivery.merge)
+    if delivery.merge is None:
+        texts = plain_texts(message)
+    else:
+        texts = template_of(message).texts(delivery.merge, delivery.headers)
     token = boundary_token(delivery.message_id, [body for body in (texts.text, texts.html) if body is not None])
     content = _content(texts, message, token, eight_bit)
     shown = (batch.sender, *delivery.to, *delivery.cc, *message.reply_to)

@@ -12,6 +12,7 @@ from genie_connect.mime.gate import are_single_lines, check_header, check_messag
 from genie_connect.mime.spliced_text import Slots
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Delivery
+from genie_connect.model.frozen import EMPTY
 from genie_connect.model.headers import STRUCTURED
 from genie_connect.model.merge import Segment, Template, has_fields
 from genie_connect.model.message import Message
@@ -40,7 +41,7 @@ class HeadSplicer:
         self._reply_to = message.reply_to
         self._smtputf8 = any(shown.needs_smtputf8 for shown in (sender, *message.reply_to))
         self._subject = _subject(template, slots)
-        self._own = {name.lower(): (name, _own_field(name, template, slots)) for name in template.headers}
+        self._own = {name.lower(): (name, _own_field(name, template)) for name in template.headers}
         self._layouts: dict[tuple[bool, bool, tuple[str, ...]], _Layout] = {}
         self._dated: tuple[datetime | None, str] = (None, "")
 
@@ -146,17 +147,13 @@ def _subject(template: Template, slots: Slots) -> str | _Writer:
     return write
 
 
-def _own_field(name: str, template: Template, slots: Slots) -> str | _Writer:
+def _own_field(name: str, template: Template) -> str | _Writer:
     write_value = _writer_of(name)
     segments = template.headers[name]
     if not has_fields(segments):
         return write_value(name, _text(segments))
-    filling = slots.filling(segments)
-
-    def write(copy: Copy) -> str:
-        return write_value(name, template.checked_header(name, filling(copy.values), copy.delivery.merge or {}))
-
-    return write
+    # Its fields have no slots: a recipient with such a header field of their own needs no values for them.
+    return lambda copy: write_value(name, template.header_of(name, copy.delivery.merge or EMPTY))
 
 
 def _recipients_field(name: str) -> _Writer:

@@ -154,27 +154,39 @@ class Template:
     headers: FrozenMap[tuple[Segment, ...]]
     active: bool
     names: MergeFields = attrs.field(init=False)
-    _own_headers: tuple[str, ...] = attrs.field(init=False, repr=False)
+    _in_texts: tuple[str, ...] = attrs.field(init=False, repr=False)
+    _in_headers: FrozenMap[tuple[str, ...]] = attrs.field(init=False, repr=False)
 
     @names.default
     def _names(self) -> MergeFields:
         texts = (self.subject, self.text or (), self.html or (), *self.headers.values())
         found = [segment for segments in texts for segment in segments if isinstance(segment, Field)]
-        required = tuple(dict.fromkeys(field.name for field in found if field.default is None))
+        required = _required(*texts)
         optional = dict.fromkeys(field.name for field in found if field.name not in required)
         return MergeFields(required=required, optional=tuple(optional))
 
-    @_own_headers.default
-    def _headers_with_fields(self) -> tuple[str, ...]:
-        return tuple(name for name, segments in self.headers.items() if has_fields(segments))
+    @_in_texts.default
+    def _required_in_texts(self) -> tuple[str, ...]:
+        return _required(self.subject, self.text or (), self.html or ())
 
-    def texts(self, merge: Mapping[str, str]) -> Texts:
-        """What one copy says. Raises ``ValidationError`` naming the field whose value does not fit its place."""
+    @_in_headers.default
+    def _required_in_headers(self) -> FrozenMap[tuple[str, ...]]:
+        filled = {name: segments for name, segments in self.headers.items() if has_fields(segments)}
+        return FrozenMap({name: _required(segments) for name, segments in filled.items()})
+
+    def texts(self, merge: Mapping[str, str], own_headers: Iterable[str] = ()) -> Texts:
+        """What one copy says, without the header fields that the recipient has of their own.
+
+        Raises ``ValidationError`` naming the field whose value does not fit its place.
+        """
+        replaced = {name.lower() for name in own_headers}
         return Texts(
             subject=self.subject_of(merge),
             text=None if self.text is None else rendered(self.text, merge),
             html=None if self.html is None else rendered(self.html, merge, escaped),
-            headers=FrozenMap({name: self.header_of(name, merge) for name in self.headers}),
+            headers=FrozenMap(
+                {name: "" if name.lower() in replaced else self.header_of(name, merge) for name in self.headers}
+            ),
         )
 
     def subject_of(self, merge: Mapping[str, str]) -> str:
@@ -190,25 +202,29 @@ class Template:
 
     def header_of(self, name: str, merge: Mapping[str, str]) -> str:
         """The value of a header field of one copy, checked like one that was given. Raises ``ValidationError``."""
-        return self.checked_header(name, rendered(self.headers[name], merge), merge)
-
-    def checked_header(self, name: str, value: str, merge: Mapping[str, str]) -> str:
-        """The same, filled in already."""
-        found = (value_problem(name, value), *_outgrown(name, self.headers[name], merge))
+        segments = self.headers[name]
+        value = rendered(segments, merge)
+        found = (value_problem(name, value), *_outgrown(name, segments, merge))
         problems = [problem.under(f"headers[{name!r}]") for problem in found if problem]
         if problems:
             raise ValidationError(problems)
         return value
 
-    def problems(self, merge: Mapping[str, str]) -> tuple[Problem, ...]:
-        """What keeps a copy with this data from being made; nothing, for nearly all."""
-        absent = [name for name in self.names.required if name not in merge]
+    def problems(self, merge: Mapping[str, str], own_headers: Iterable[str] = ()) -> tuple[Problem, ...]:
+        """What keeps a copy with this data from being made; nothing, for nearly all.
+
+        Header fields that the recipient has of their own replace the message's, which then need no data.
+        """
+        replaced = {name.lower() for name in own_headers}
+        headers = [name for name in self._in_headers if name.lower() not in replaced]
+        needed = dict.fromkeys((*self._in_texts, *(need for name in headers for need in self._in_headers[name])))
+        absent = tuple(_missing(name) for name in needed if name not in merge)
         if absent:
-            return tuple(_missing(name) for name in absent)
+            return absent
         problems: list[Problem] = []
         if has_fields(self.subject):
             problems += _problems_of(self.subject_of, merge)
-        for name in self._own_headers:
+        for name in headers:
             problems += _problems_of(partial(self.header_of, name), merge)
         return tuple(problems)
 
@@ -216,6 +232,11 @@ class Template:
 def has_fields(segments: Sequence[Segment]) -> bool:
     """Whether the text is not the same for everybody."""
     return any(isinstance(segment, Field) for segment in segments)
+
+
+def _required(*texts: Iterable[Segment]) -> tuple[str, ...]:
+    found = (segment for segments in texts for segment in segments if isinstance(segment, Field))
+    return tuple(dict.fromkeys(field.name for field in found if field.default is None))
 
 
 def _outgrown(name: str, segments: Iterable[Segment], merge: Mapping[str, str]) -> Iterator[Problem]:

@@ -20,8 +20,8 @@ POST /v1/webhooks            ``{"url": ..., "events": [...]}``: post these event
 
 Documented behaviour, on which the connector relies: 429, and 503 with Retry-After, mean that nothing was kept. With an
 ``Idempotency-Key`` a repeat of the same bytes has the first answer and keeps nothing twice; the same key with other
-bytes is refused with 409. Where a copy has ``merge``, its fields are filled in as ``genie_connect.model.merge`` says, in
-subject, text, HTML and the header fields of the message; one without a value is refused with 422, and nothing is kept.
+bytes is refused with 409. Where a copy has ``merge``, its fields are filled in as ``genie_connect.model.merge`` says, also
+in the message's header fields; where one lacks a value, the request is refused with 422 and nothing is kept.
 """
 
 from __future__ import annotations
@@ -395,7 +395,7 @@ def _message(
         text=texts.text,
         html=texts.html,
         attachments=submission.attachments,
-        headers=FrozenMap({**texts.headers, **copy.headers}),
+        headers=FrozenMap({**_not_replaced(texts.headers, copy.headers), **copy.headers}),
         tags=submission.tags,
         metadata=FrozenMap({**submission.metadata, **copy.metadata}),
     )
@@ -404,7 +404,12 @@ def _message(
 def _texts(submission: Submission, copy: Copy) -> Texts:
     """What the copy says. Raises ``ValidationError`` for a field without a value, or a value that does not fit."""
     texts = Texts(subject=submission.subject, text=submission.text, html=submission.html, headers=submission.headers)
-    return texts if copy.merge is None else template_of_texts(texts).texts(copy.merge)
+    return texts if copy.merge is None else template_of_texts(texts).texts(copy.merge, copy.headers)
+
+
+def _not_replaced(headers: Mapping[str, str], by: Mapping[str, str]) -> dict[str, str]:
+    replaced = {name.lower() for name in by}
+    return {name: value for name, value in headers.items() if name.lower() not in replaced}
 
 
 def _size_bytes(submission: Submission) -> int:
