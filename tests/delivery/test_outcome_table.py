@@ -353,6 +353,7 @@ class TestUnknown:
             sign_in_refused(),
             rejected(stage="final", reason="content", scope=Scope.MESSAGE),
             rejected(reason="policy", retry=Retry.OTHER, scope=Scope.MESSAGE),
+            rejected(reason="policy", retry=Retry.OTHER),
         ],
     )
     async def test_a_doubt_is_not_forgotten(self, later: Outcome) -> None:
@@ -400,3 +401,14 @@ class TestUnknown:
             receipt = await pair.send()
         assert receipt.outcomes[ADA].state is State.UNKNOWN
         assert receipt.outcomes[ADA].connection == "first"
+
+    async def test_at_least_once_still_waits_for_a_greylist(self) -> None:
+        """The policy is about lost answers; who is told to come back later goes nowhere else."""
+        first, second, third = (ScriptedConnector(name) for name in ("first", "second", "third"))
+        first.otherwise(unknown())
+        second.otherwise(deferred(reason="greylisted", retry=Retry.SAME))
+        policy = SendPolicy(at_least_once=True, attempts_per_connection=1)
+        async with scripted_host(first, second, third, clock=FakeClock(), policy=policy) as host:
+            receipt = await host.send(letter(ADA))
+        assert receipt.outcomes[ADA].state is State.UNKNOWN
+        assert third.calls == []

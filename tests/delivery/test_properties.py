@@ -45,7 +45,7 @@ from tests.support.connector import (
 )
 
 MAILBOXES = tuple(f"r{number}@example.com" for number in range(5))
-SLOWLY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOWLY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 any_outcome = st.sampled_from(
     [
