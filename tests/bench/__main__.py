@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import core
+from tests.bench import compose, core
 from tests.bench.smtp import suite as smtp
 
 SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
     "core": lambda _: core.run(),
+    "compose": lambda _: compose.run(),
     "smtp": smtp.run,
 }
 SHORT = ("core",)

@@ -74,8 +74,8 @@ class Case:
     run: Callable[[Options, Path], Results]
 
 
-_LOCAL = Effort(round_s=1.0, rounds=5)
-_LATENT = Effort(round_s=2.0, rounds=3)
+_LOCAL = Effort(round_s=0.6, rounds=5)
+_LATENT = Effort(round_s=1.5, rounds=3)
 _QUICK = Effort(round_s=0.5, rounds=2)
 _REFERENCE = "ours B"
 _MODES = ("A", "B2", "B", "C16", "C64")
@@ -108,7 +108,10 @@ def _send(
     usual = _LATENT if delay_ms else _LOCAL
 
     def run(options: Options, folder: Path) -> Results:
-        return sending.run_case(case, _QUICK if options.quick else usual, folder)
+        if not options.quick:
+            return sending.run_case(case, usual, folder)
+        fewer = attrs.evolve(case, peers=[peer for peer in case.peers if peer.quick])
+        return sending.run_case(fewer, _QUICK, folder)
 
     return Case(name=case.name, quick=quick, run=run)
 
@@ -170,9 +173,9 @@ def _idle_cases() -> Iterator[Case]:
         def run(
             options: Options, folder: Path, name: str = name, tls: bool = tls, rows: Sequence[ProbeRow] = tuple(rows)
         ) -> Results:
-            connections = 100 if options.quick else 400
+            connections = 100 if options.quick else 200
             case = IdleCase(name=name, tls=tls, connections=connections, rows=rows, reference="ours, uvloop")
-            return memory.run_idle(case, 1 if options.quick else 3, folder)
+            return memory.run_idle(case, 1 if options.quick else 2, folder)
 
         yield Case(name=name, quick=True, run=run)
 
