@@ -120,7 +120,7 @@ class _SmtpSource:
         self._start: Round | None = None
 
     def round(self, count: int) -> Round:
-        # As many for each connection, since all of them wait for the one that has most; and some more than are taken off.
+        # As many for each connection, since all wait for the one that has most; and some more than are taken off.
         count = max(3 * self._FEW, -(-count // self._connections)) * self._connections
         few = also_sent = self._FEW * self._connections
         if self._start is None:
