@@ -38,7 +38,7 @@ class _Request:
 
 
 class SigningPool:
-    """Signs messages without holding the event loop up. It has nothing to close."""
+    """Signs messages without holding up the event loop that it is used in, which is one. It has nothing to close."""
 
     def __init__(
         self, signer: DkimSigner, *, threads: int | None = None, timer: Callable[[], float] = time.perf_counter
@@ -52,6 +52,14 @@ class SigningPool:
         self._cost_s: float | None = None  # of one signature
         self._turn_s = 0.0  # what this turn has spent
 
+    def sign_now(self, composed: Composed, *, now: datetime) -> Composed | None:
+        """The message with its signature, or ``None`` where ``sign`` would wait for a thread or for the next turn."""
+        if not composed.in_memory or composed.size_bytes > _INLINE_BYTES:
+            return None
+        if self._turn_is_full() and (self._turn_s or self._releases_lock):
+            return None
+        return None if self._releases_lock and self._busy else self._sign_here(composed, now)
+
     async def sign(self, composed: Composed, *, now: datetime) -> Composed:
         """The message with its signature, signed at ``now``. Raises what reading its files raises.
 
@@ -64,6 +72,9 @@ class SigningPool:
             return await self._hand_over(composed, now)
         while self._turn_s and self._turn_is_full():  # noqa: ASYNC110  # for no event: every turn has time again
             await asyncio.sleep(0)
+        return self._sign_here(composed, now)
+
+    def _sign_here(self, composed: Composed, now: datetime) -> Composed:
         if not self._turn_s:
             asyncio.get_running_loop().call_soon(self._next_turn)
         result, took_s = self._signed(composed, now)
