@@ -1,51 +1,37 @@
-"""The transaction machine against transcripts, without a network."""
+"""The rules of a transaction against transcripts, without a network, one command at a time."""
 
 from __future__ import annotations
 
 import pytest
 
 from genie_connect.model.outcome import Retry, Scope, State
-from genie_connect_smtp.errors import ConnectionFault, Fault
-from genie_connect_smtp.replies import Reply
+from genie_connect_smtp.content import Content
+from genie_connect_smtp.errors import Fault
+from genie_connect_smtp.extensions import Extensions
+from genie_connect_smtp.ladder import Ladder
+from genie_connect_smtp.session import Session
 from genie_connect_smtp.stages import Stage
-from genie_connect_smtp.transaction import (
-    Envelope,
-    Finished,
-    SendBody,
-    SenderProbe,
-    Transaction,
-    Write,
-    WriteEndMark,
-)
+from genie_connect_smtp.transaction import Envelope, SenderProbe, Transaction
+from tests.smtp.talk import MODES, PEOPLE, Talk
 
-_PEOPLE = ("a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example")
+_LARGE = Content(size_bytes=1_000_000, chunks=[b"x" * 998 + b"\r\n"] * 1000)
 
 
-def _transaction(count: int = 1, **fields: object) -> Transaction:
-    return Transaction(Envelope(sender="shop@example.com", recipients=_PEOPLE[:count], **fields))  # type: ignore[arg-type]  # test data
+def _transaction(count: int = 1) -> Transaction:
+    return Transaction(
+        Envelope(sender="shop@example.com", recipients=PEOPLE[:count]), Content.of([b"Subject: x\r\n\r\nx\r\n"], 17)
+    )
 
 
 def _play(transaction: Transaction, *lines: str) -> list[str]:
-    """Give the replies in turn; returns what the machine did."""
-    said: list[str] = []
-    replies = iter(lines)
-    while True:
-        match transaction.next_action():
-            case Finished(reusable):
-                said.append("finished" if reusable else "dropped")
-                return said
-            case Write(data):
-                said.append(data.decode().strip())
-            case SendBody():
-                said.append("body")
-                transaction.body_sent()
-            case WriteEndMark():
-                said.append(".")
-            case None:
-                line = next(replies, None)
-                if line is None:
-                    return said
-                transaction.reply(Reply.of(int(line[:3]), (line[4:],)))
+    """Give the replies in turn; returns what was said, and whether the connection may go on."""
+    talk = Talk("off", transaction)
+    talk.go()
+    for line in lines:
+        talk.hear(line)
+    if talk.session.over:
+        return [*talk.said, "dropped"]
+    return [*talk.said, "finished"] if talk.session.idle else talk.said
 
 
 def _states(transaction: Transaction) -> list[str | None]:
@@ -82,18 +68,18 @@ def test_recipients_are_judged_one_by_one() -> None:
 
 
 def test_without_any_recipient_no_data_is_sent() -> None:
-    """The transaction is reset and the connection may go on."""
+    """And the connection may go on."""
     machine = _transaction(2)
-    said = _play(machine, "250 ok", "550 5.1.1 no", "550 5.1.1 no", "250 reset")
-    assert said[-2:] == ["RSET", "finished"]
+    said = _play(machine, "250 ok", "550 5.1.1 no", "550 5.1.1 no")
+    assert said[-1] == "finished"
     assert "DATA" not in said
 
 
 def test_a_refused_sender_settles_everybody() -> None:
     """And asks for another connection, never for a rewritten From."""
     machine = _transaction(2)
-    said = _play(machine, "550 5.1.7 bad sender", "250 reset")
-    assert said == ["MAIL FROM:<shop@example.com>", "RSET", "finished"]
+    said = _play(machine, "550 5.1.7 bad sender")
+    assert said == ["MAIL FROM:<shop@example.com>", "finished"]
     assert {result.verdict.retry for result in machine.settled()} == {Retry.OTHER}
 
 
@@ -111,7 +97,7 @@ def test_too_many_recipients_are_left_for_the_next_transaction(full: str) -> Non
 def test_a_server_with_no_room_for_the_first_recipient_is_a_deferral() -> None:
     """Otherwise the same would be asked for ever."""
     machine = _transaction(1)
-    _play(machine, "250 ok", "452 4.5.3 too many", "250 reset")
+    _play(machine, "250 ok", "452 4.5.3 too many")
     assert _states(machine) == ["deferred"]
     assert machine.overflow == []
 
@@ -175,50 +161,76 @@ def test_a_reply_out_of_step_ends_the_connection(replies: list[str]) -> None:
     assert (result.verdict.kind, result.verdict.state) == ("protocol", State.DEFERRED)
 
 
-def test_refused_data_is_reset() -> None:
-    """And the accepted recipients get DATA's answer."""
+def test_refused_data_settles_those_who_were_taken() -> None:
+    """And the connection may go on."""
     machine = _transaction(2)
-    said = _play(machine, "250 ok", "550 5.1.1 no", "250 ok", "451 4.3.0 later", "250 ok")
-    assert said[-2:] == ["RSET", "finished"]
+    said = _play(machine, "250 ok", "550 5.1.1 no", "250 ok", "451 4.3.0 later")
+    assert said[-1] == "finished"
     assert _states(machine) == ["rejected", "deferred"]
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [["550 5.1.7 no"], ["250 ok", "550 5.1.1 no"], ["250 ok", "250 ok", "451 4.3.0 later"]],
+    ids=["mail", "rcpt", "data"],
+)
+def test_a_transaction_that_ended_early_is_reset_before_the_next(replies: list[str]) -> None:
+    """Or the next would go out under its envelope."""
+    talk = Talk("off", _transaction(), _transaction())
+    talk.go()
+    for line in replies:
+        said = talk.hear(line)
+    assert said == ["RSET"]
+    assert talk.hear("250 reset") == ["MAIL FROM:<shop@example.com>"]
+
+
+def test_a_transaction_that_was_answered_needs_no_reset() -> None:
+    """RFC 5321 section 4.1.1.4: the end of the data leaves nothing to reset, whatever was answered."""
+    talk = Talk("off", _transaction(), _transaction())
+    talk.go()
+    for line in ("250 ok", "250 ok", "354 go"):
+        talk.hear(line)
+    assert talk.hear("554 no") == ["MAIL FROM:<shop@example.com>"]
 
 
 @pytest.mark.parametrize("fault", [Fault.DISCONNECT, Fault.TIMEOUT, Fault.MALFORMED_REPLY])
 @pytest.mark.parametrize(("before", "state"), [(0, "deferred"), (1, "deferred"), (2, "deferred"), (3, "unknown")])
 def test_a_lost_connection_leaves_doubt_only_after_the_end_mark(before: int, state: str, fault: Fault) -> None:
     """T03, T10."""
-    machine = _transaction()
-    _play(machine, *["250 ok", "250 ok", "354 go"][:before])
-    machine.lost(ConnectionFault(machine.stage, fault))
-    assert _states(machine) == [state]
-    assert not machine.reusable
+    talk = Talk("off", _transaction())
+    talk.go()
+    for line in ["250 ok", "250 ok", "354 go"][:before]:
+        talk.hear(line)
+    talk.lose(fault)
+    assert _states(talk.done[0]) == [state]
+    assert talk.session.over
 
 
 def test_a_refusal_during_the_content_is_an_answer() -> None:
     """T12, F34: the end mark is never written, so nothing is in doubt."""
-    machine = _transaction()
-    while not isinstance(action := machine.next_action(), SendBody):
-        if action is None:
-            machine.reply(Reply(code=354 if machine.stage is Stage.DATA else 250))
-    machine.reply(Reply.of(552, ("5.3.4 too big",)))
+    machine = Transaction(Envelope(sender="shop@example.com", recipients=PEOPLE[:1]), _LARGE)
+    talk = Talk("off", machine)
+    talk.go()
+    for line in ("250 ok", "250 ok", "354 go"):
+        talk.hear(line)
+    assert talk.session.streaming is machine
+    assert talk.hear("552 5.3.4 too big") == []
     (result,) = machine.settled()
     assert (result.verdict.kind, result.verdict.state, result.stage) == ("too_large", State.REJECTED, Stage.BODY)
-    assert machine.next_action() == Finished(reusable=False)
+    assert talk.session.over
 
 
-def test_a_lost_reset_changes_nothing() -> None:
-    """The outcome is known before it."""
-    machine = _transaction()
-    _play(machine, "250 ok", "550 5.1.1 no")
-    machine.lost(ConnectionFault(Stage.RSET, Fault.DISCONNECT))
-    assert _states(machine) == ["rejected"]
-
-
-def test_a_probe_sends_nothing() -> None:
-    """The connector test asks about the sender and resets."""
+@pytest.mark.parametrize("pipelining", MODES)
+def test_a_probe_sends_nothing(pipelining: str) -> None:
+    """The connector test asks about the sender, and whatever follows begins with a reset."""
     probe = SenderProbe(Envelope(sender="a@b.example", recipients=("a@b.example",)))
-    assert _play(probe, "250 ok", "250 ok", "250 ok")[-2:] == ["RSET", "finished"]
+    talk = Talk(pipelining, probe, _transaction())
+    talk.go()
+    while probe not in talk.done:
+        said = talk.hear("250 ok")
     assert _states(probe) == ["accepted"]
+    assert said[0] == "RSET"
+    assert "DATA" not in talk.said[: talk.said.index("RSET")]
 
 
 @pytest.mark.parametrize("address", ["a@x>\r\nRCPT TO:<e@y", "a@x> NOTIFY=NEVER", "a@x\tSIZE=1", "a@x\x00"])
@@ -226,6 +238,7 @@ def test_a_command_cannot_be_broken_out_of(address: str) -> None:
     """T30: the model refuses such addresses; this is the last line of defence."""
     with pytest.raises(ValueError, match="command"):
         Envelope(sender=address, recipients=()).mail_command()
-    machine = Transaction(Envelope(sender="a@b.example", recipients=(address,)))
+    session = Session(Extensions(), Ladder("off"))
+    session.supply = lambda: Transaction(Envelope(sender="a@b.example", recipients=(address,)))
     with pytest.raises(ValueError, match="command"):
-        _play(machine, "250 ok")
+        session.output()

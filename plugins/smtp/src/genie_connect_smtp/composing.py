@@ -29,6 +29,21 @@ class BatchComposer:
         self._compiling = asyncio.Lock()
         self._compiled: CompiledMessage | None = None
 
+    def compose_now(self, delivery: Delivery, *, eight_bit: bool) -> Composed | None:
+        """One copy, or ``None`` where that would hold the event loop up and ``compose`` has to be waited for.
+
+        Raises what ``compose`` raises.
+        """
+        if self._long_text:
+            return None
+        if len(self._batch.deliveries) == 1:
+            return self._at_once(delivery, date=self.date, eight_bit=eight_bit)
+        if self._compiled is None:
+            if self._slow_to_compile or self._compiling.locked():
+                return None
+            self._compiled = compile_message(self._batch)
+        return self._compiled.compose(delivery, date=self.date, eight_bit=eight_bit)
+
     async def compose(self, delivery: Delivery, *, eight_bit: bool) -> Composed:
         """One copy. Raises ``ValidationError``, ``UnsafeMessage``, and ``OSError`` for a file that cannot be read."""
         make = (await self._compiled_message()).compose if len(self._batch.deliveries) > 1 else self._at_once

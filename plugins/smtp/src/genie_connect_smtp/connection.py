@@ -1,42 +1,41 @@
 """One connection after sign-in: ours alone, from the transport up.
 
-The transport is taken over from aiosmtplib with ``set_protocol``. From here on each reply is matched to what was asked,
-the stage is known to the byte, and a connection that failed is torn down rather than closed: closing would still
-deliver what waits in the buffers, and a message reported as not sent would arrive.
+The transport is taken over from aiosmtplib with ``set_protocol``. From here on each reply is matched to what was asked
+(``Session``), the stage is known to the byte, and a connection that failed is torn down rather than closed: closing
+would still deliver what waits in the buffers, and a message reported as not sent would arrive.
+
+Everything happens in the callbacks of the event loop, with one write for all that a segment of replies has released: a
+task or a future for each message would cost more than the message. Only who waits for a whole batch waits on a future.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import struct
-from collections import deque
-from collections.abc import Iterable
-from typing import Final, cast
+from collections.abc import Iterator
+from typing import Final, Protocol, cast
 
-import attrs
-
+from genie_connect.errors import GenieConnectError
 from genie_connect_smtp.errors import ConnectionFault, Fault
 from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.guard import StrictProtocol
+from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
-from genie_connect_smtp.replies import MalformedReply, Reply, ReplyParser
-from genie_connect_smtp.stages import Stage
-from genie_connect_smtp.stuffing import DotStuffer, blocks
-from genie_connect_smtp.transaction import Finished, SendBody, Transaction, Write, WriteEndMark
+from genie_connect_smtp.outcomes import UNREADABLE
+from genie_connect_smtp.replies import ReplyParser
+from genie_connect_smtp.session import Session
+from genie_connect_smtp.stuffing import DotStuffer, UnsendableContent, blocks
+from genie_connect_smtp.transaction import Transaction
+
+_log = logging.getLogger(__name__)
 
 # Two integers everywhere but on Windows (struct linger).
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Content:
-    """What stands between DATA and the end mark; dots not yet stuffed."""
-
-    chunks: Iterable[bytes]
-    size_bytes: int
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
 def abort(transport: asyncio.BaseTransport | None, sock: socket.socket | None) -> None:
@@ -50,208 +49,313 @@ def abort(transport: asyncio.BaseTransport | None, sock: socket.socket | None) -
         sock.close()
 
 
-class MailProtocol(asyncio.Protocol):
-    """Collects replies and wakes the one coroutine that waits for a reply, for room to write, or for the end."""
-
-    def __init__(self, before: StrictProtocol) -> None:
-        self.replies: deque[Reply] = deque()
-        self.malformed = ""
-        self.lost = False
-        self.paused = False
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._before = before
-        self._parser = ReplyParser()
-        self._waiter: asyncio.Future[None] | None = None
+class Supply(Protocol):
+    """Where transactions come from, and who hears what became of them."""
 
     @property
-    def partial(self) -> bool:
-        """Whether the beginning of a reply has arrived."""
-        return self._parser.pending
+    def pending(self) -> bool:
+        """Whether a transaction is in the making, for which ``Connection.pump`` will be called."""
+        ...
 
-    @property
-    def quiet(self) -> bool:
-        """Whether the connection is there and nothing has arrived that has not been used up."""
-        return not (self.replies or self.malformed or self.lost or self.partial)
+    def next(self) -> Transaction | None:
+        """The next transaction, or ``None`` where there is none now. Does not wait."""
+        ...
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
-        if self.malformed:
-            return
-        self._parser.feed(data)
-        try:
-            while (reply := self._parser.next_reply()) is not None:
-                self.replies.append(reply)
-        except MalformedReply as error:
-            self.malformed = str(error)
-        self._wake()
-
-    def eof_received(self) -> bool:
-        """The server will say nothing more."""
-        self.lost = True
-        self._wake()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
-        self.lost = True
-        self.paused = False
-        if not self.closed.done():
-            self.closed.set_result(None)
-        self._wake()
-        # aiosmtplib's client holds a lock until it hears that its connection is gone.
-        self._before.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The network takes nothing more for now."""
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        """The network takes more."""
-        self.paused = False
-        self._wake()
-
-    async def changed(self) -> None:
-        """Return when something happens."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def ended(self, transaction: Transaction) -> None:
+        """Everything is known of this transaction that will be."""
+        ...
 
 
-class Connection:
-    """A signed-in connection. ``served`` counts transactions, ``idle_since`` is set by the pool."""
+class _Single:
+    """One transaction, and no more."""
 
-    def __init__(self, before: StrictProtocol, sock: socket.socket, extensions: Extensions) -> None:
-        # uvloop's transports have the methods without the base class.
-        transport = cast("asyncio.Transport", before.transport)
+    pending = False
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._waiting = [transaction]
+
+    def next(self) -> Transaction | None:
+        return self._waiting.pop() if self._waiting else None
+
+    def ended(self, transaction: Transaction) -> None:
+        pass
+
+
+class _Stream:
+    """Content on its way in blocks. ``hushed`` once the server has spoken: no end mark follows, whatever it says."""
+
+    def __init__(self, transaction: Transaction, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.hushed = False
+        self.whole = False
+        self._stuffer = DotStuffer()
+        self._blocks: Iterator[bytes] = blocks(transaction.content.chunks)
+
+    def next_piece(self) -> bytes:
+        """The next piece for the wire. Raises what reading the content raises, and ``UnsendableContent``."""
+        block = next(self._blocks, None)
+        if block is not None:
+            return self._stuffer.feed(block)
+        self.whole = True
+        return self._stuffer.finish()
+
+
+class Connection(asyncio.Protocol):
+    """A signed-in connection."""
+
+    def __init__(
+        self,
+        before: StrictProtocol,
+        sock: socket.socket,
+        extensions: Extensions,
+        ladder: Ladder | None = None,
+        *,
+        max_transactions: int = 10_000,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.session = Session(extensions, ladder or Ladder(), max_transactions=max_transactions)
         self.extensions = extensions
-        self.served = 0
+        self.opened_at = self._loop.time()
+        self._before = before
         self._sock = sock
-        self._transport = transport
-        self._protocol = MailProtocol(before)
-        transport.set_protocol(self._protocol)
+        # uvloop's transports have the methods without the base class.
+        self._transport = cast("asyncio.Transport", before.transport)
+        self._parser = ReplyParser()
+        self._gone = False
+        self._paused = False
+        self._stream: _Stream | None = None
+        self._supply: Supply | None = None
+        self._served: asyncio.Future[None] | None = None
+        self._quitting: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._limits: Limits | None = None
+        # When the last reply came, or the first command was written after it; when the attempt ends; when we look.
+        self._moved_at = self._deadline_at = self._watch_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._transport.set_protocol(self)
 
     @property
     def usable(self) -> bool:
         """Whether another transaction may begin: still there, and nothing has come unasked."""
-        return self._protocol.quiet and not self._transport.is_closing()
+        return (
+            not (self._gone or self.session.over or self._parser.pending)
+            and self.session.idle
+            and not self._transport.is_closing()
+        )
 
-    async def run(self, transaction: Transaction, content: Content, limits: Limits) -> None:
-        """Drive the transaction to its end; never raises for what the server says or does.
+    async def serve(self, supply: Supply, limits: Limits, *, copies: int = 1) -> None:
+        """Take transactions from ``supply`` until it has none or the connection can take no more.
 
-        Raises what reading the content raises, after the connection is gone; the end mark was then never written.
+        ``copies`` says for how many messages this is. Raises what ``supply`` raises; never for what the server says or
+        does. Whatever ends it early, the connection is gone and all that was taken has been given to ``ended``.
         """
+        session = self.session
+        session.supply, session.copies, session.resumed = supply.next, copies, session.served > 0
+        self._supply, self._limits = supply, limits
+        self._moved_at = self._loop.time()
+        self._deadline_at = self._moved_at + limits.remaining_s
+        self._served = served = self._loop.create_future()
         try:
-            await self._drive(transaction, content, limits)
-        except ConnectionFault as fault:
-            transaction.lost(fault)
+            self.pump()
+            await served
         except BaseException:
-            self.abort()
+            self._fail(Fault.DISCONNECT)
             raise
-        self.served += 1
-        if not (transaction.reusable and self.usable):
-            self.abort()
+        finally:
+            self._served = self._supply = None
+            self._stop_watch()
+
+    async def run(self, transaction: Transaction, limits: Limits) -> None:
+        """Drive one transaction to its end; never raises for what the server says or does."""
+        await self.serve(_Single(transaction), limits)
 
     async def quit(self) -> None:
         """Say good-bye, for at most two seconds."""
-        if self.usable:
+        if self.usable and self._quitting is None:
+            self._quitting = self._loop.create_future()
             self._transport.write(b"QUIT\r\n")
             try:
                 async with asyncio.timeout(QUIT_TIMEOUT_S):
-                    while self._protocol.quiet:
-                        await self._protocol.changed()
+                    await self._quitting
                     self._transport.close()
-                    await asyncio.shield(self._protocol.closed)
+                    await asyncio.shield(self._closed)
             except TimeoutError:
                 pass
         self.abort()
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """End the connection at once; what is on its way counts as lost."""
+        if self._served is not None and not self.session.over:
+            self._fail(Fault.DISCONNECT)
         abort(self._transport, self._sock)
 
-    async def _drive(self, transaction: Transaction, content: Content, limits: Limits) -> None:
-        while True:
-            match transaction.next_action():
-                case Finished():
-                    return
-                case Write(data):
-                    self._write(data, transaction.stage)
-                case SendBody():
-                    await self._send_body(transaction, content, limits)
-                case WriteEndMark(data):
-                    self._transport.write(data)
-                case None:
-                    transaction.reply(await self._reply(transaction.stage, limits))
-
-    def _write(self, data: bytes, stage: Stage) -> None:
-        if self._protocol.malformed or self._protocol.lost:
-            raise self._fault(stage)
-        if not self._protocol.quiet:
-            raise ConnectionFault(stage, Fault.EXTRA_REPLY)
-        self._transport.write(data)
-
-    async def _reply(self, stage: Stage, limits: Limits) -> Reply:
-        protocol = self._protocol
+    def pump(self) -> None:
+        """Write what may be written, and tell what has ended."""
+        supply = self._supply
+        if supply is None or self._served is None or self._served.done():
+            return
+        session = self.session
         try:
-            async with limits.at(stage):
-                while not (protocol.replies or protocol.malformed or protocol.lost):
-                    await protocol.changed()
-        except TimeoutError:
-            raise ConnectionFault(stage, Fault.TIMEOUT) from None
-        if not protocol.replies:
-            raise self._fault(stage)
-        reply = protocol.replies.popleft()
-        # What follows the answer to the end mark can change it no more; anywhere else the two sides are out of step.
-        if stage is not Stage.FINAL and (protocol.replies or protocol.malformed or protocol.partial):
-            raise ConnectionFault(stage, Fault.EXTRA_REPLY)
-        return reply
+            while True:
+                if not (self._paused or self._stream):
+                    self._write()
+                done = session.take_done()
+                if not done:
+                    break
+                for transaction in done:
+                    supply.ended(transaction)
+        except Exception as error:  # noqa: BLE001  # raised again where the batch is waited for
+            self._served.set_exception(error)
+            return
+        if session.over:
+            abort(self._transport, self._sock)
+        elif not session.idle or (supply.pending and not session.full):
+            self._keep_watch()
+            return
+        self._served.set_result(None)
 
-    async def _send_body(self, transaction: Transaction, content: Content, limits: Limits) -> None:
-        try:
-            async with limits.whole_body(content.size_bytes):
-                whole = await self._write_content(content, limits)
-            if whole and limits.over:
-                raise TimeoutError
-        except TimeoutError:
-            raise ConnectionFault(Stage.BODY, Fault.TIMEOUT) from None
-        if whole:
-            transaction.body_sent()
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._quitting is not None:
+            if not self._quitting.done():
+                self._quitting.set_result(None)
+            return
+        session, parser = self.session, self._parser
+        if session.over:
+            return
+        replies = parser.take(data)
+        for reply in replies:
+            session.receive(reply)
+        if parser.malformed and (session.expecting or self._stream):
+            session.lost(ConnectionFault(session.stage, Fault.MALFORMED_REPLY, parser.malformed))
+        elif parser.pending:
+            if self._stream is not None:
+                self._stream.hushed = True
+            else:
+                session.unfinished_reply()
+        if replies:
+            self._moved_at = self._loop.time()
+            if _QUICKACK is not None and session.expecting:
+                # The rest of these replies may be held back until the first are acknowledged (Nagle, RFC 896).
+                with contextlib.suppress(OSError):
+                    self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        self.pump()
+
+    def eof_received(self) -> bool:
+        """The server will say nothing more."""
+        self._lost()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._lost()
+        if not self._closed.done():
+            self._closed.set_result(None)
+        # aiosmtplib's client holds a lock until it hears that its connection is gone.
+        self._before.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The network takes nothing more for now."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The network takes more."""
+        self._paused = False
+        self._moved_at = self._loop.time()
+        if self._stream is not None:
+            self._loop.call_soon(self._stream_on, self._stream)
         else:
-            # The server spoke before it had everything: there is no end mark after this, whatever it says.
-            transaction.reply(await self._reply(Stage.BODY, limits))
+            self.pump()
 
-    async def _write_content(self, content: Content, limits: Limits) -> bool:
-        """Write all of it, and see it leave this process; ``False`` if the server spoke or left before."""
-        stuffer = DotStuffer()
-        for block in blocks(content.chunks):
-            self._transport.write(stuffer.feed(block))
-            if not await self._drained(limits):
-                return False
-            # Others have their turn between two blocks, even where the network takes everything at once.
-            await asyncio.sleep(0)
-        self._transport.write(stuffer.finish())
-        # Only an empty buffer counts now, so that a server that stopped reading is noticed before the end mark.
-        self._transport.set_write_buffer_limits(high=1, low=0)
-        try:
-            return await self._drained(limits)
-        finally:
+    def _write(self) -> None:
+        session = self.session
+        expecting = session.expecting
+        out = session.output()
+        if out:
+            if not expecting:
+                self._moved_at = self._loop.time()
+            self._transport.write(b"".join(out))
+        if session.streaming is not None and self._limits is not None:
+            now = self._moved_at = self._loop.time()
+            size_bytes = session.streaming.content.size_bytes
+            self._stream = _Stream(session.streaming, now + self._limits.body_s(size_bytes))
+            self._loop.call_soon(self._stream_on, self._stream)
+
+    def _stream_on(self, stream: _Stream) -> None:
+        """Write one block; others have their turn between two, even where the network takes everything at once."""
+        if stream is not self._stream or stream.hushed or self._paused or self.session.over:
+            return
+        if stream.whole:
             self._transport.set_write_buffer_limits()
+            self._stream = None
+            self._moved_at = self._loop.time()
+            if self._moved_at >= self._deadline_at:
+                self._fail(Fault.TIMEOUT)
+                return
+            self.session.body_written()
+            self.pump()
+            return
+        transaction = self.session.streaming
+        try:
+            piece = stream.next_piece()
+        except (GenieConnectError, UnsendableContent, OSError) as error:
+            # A file that is gone or was changed: the connection is dropped before the end mark.
+            if transaction is not None:
+                transaction.text = str(error)
+            self.session.abandoned(UNREADABLE)
+            self.pump()
+            return
+        self._moved_at = self._loop.time()
+        self._transport.write(piece)
+        if stream.whole:
+            # Only an empty buffer counts now, so that a server that stopped reading is noticed before the end mark.
+            self._transport.set_write_buffer_limits(high=1, low=0)
+        if not self._paused:
+            self._loop.call_soon(self._stream_on, stream)
 
-    async def _drained(self, limits: Limits) -> bool:
-        """Wait until there is room to write; ``False`` if the server spoke or left instead."""
-        protocol = self._protocol
-        async with limits.at(Stage.BODY):
-            while protocol.paused and protocol.quiet:
-                await protocol.changed()
-        return protocol.quiet
+    def _lost(self) -> None:
+        self._gone = True
+        if self._quitting is not None and not self._quitting.done():
+            self._quitting.set_result(None)
+        self._fail(Fault.DISCONNECT)
 
-    def _fault(self, stage: Stage) -> ConnectionFault:
-        if self._protocol.malformed:
-            return ConnectionFault(stage, Fault.MALFORMED_REPLY, self._protocol.malformed)
-        return ConnectionFault(stage, Fault.DISCONNECT)
+    def _fail(self, fault: Fault) -> None:
+        session = self.session
+        session.lost(ConnectionFault(session.stage, fault))
+        if self._served is not None and not self._served.done():
+            self.pump()
+        elif self._supply is not None:
+            for transaction in session.take_done():
+                self._supply.ended(transaction)
+        if self._supply is not None:
+            abort(self._transport, self._sock)
+
+    # One timer for the connection, looked at when it fires and not for each reply.
+
+    def _ends_at(self, limits: Limits) -> float:
+        stage = self.session.patience
+        at = min(self._moved_at + limits.seconds(stage), self._deadline_at)
+        return at if self._stream is None else min(at, self._stream.ends_at)
+
+    def _keep_watch(self) -> None:
+        if self._limits is None:
+            return
+        at = self._ends_at(self._limits)
+        if self._watch is None or at < self._watch_at:
+            self._stop_watch()
+            self._watch_at = at
+            self._watch = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._limits is None or self._served is None or self._served.done():
+            return
+        if self._loop.time() >= self._ends_at(self._limits):
+            self._fail(Fault.TIMEOUT)
+        else:
+            self._keep_watch()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None

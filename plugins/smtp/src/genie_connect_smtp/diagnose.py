@@ -22,7 +22,8 @@ from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import State
 from genie_connect_smtp.capabilities import effective
-from genie_connect_smtp.connection import Connection, Content
+from genie_connect_smtp.connection import Connection
+from genie_connect_smtp.content import Content
 from genie_connect_smtp.delivery import envelope_of
 from genie_connect_smtp.dkim import diagnosis_of_key, records_of, signing_of, warnings_of
 from genie_connect_smtp.errors import SmtpError
@@ -142,7 +143,7 @@ class _Test:
             found = diagnosis("sender_refused", evidence="the server does not offer SMTPUTF8, which the address needs")
             return self._step("sender", title, Status.FAIL, begun, diagnosis=found)
         probe = SenderProbe(Envelope(sender=sender.email, recipients=(sender.email,), smtputf8=sender.needs_smtputf8))
-        await connection.run(probe, Content(chunks=(), size_bytes=0), self.limits)
+        await connection.run(probe, self.limits)
         result = _only(probe)
         if result.verdict.state is State.ACCEPTED:
             summary = f"mail from {sender.email} is accepted"
@@ -170,9 +171,9 @@ class _Test:
         composed = compose(batch, copy, date=now)
         if self._signing is not None:
             composed = await self._signing.sign(composed, now=now)
-        transaction = Transaction(envelope_of(sender, (recipient,), composed, connection.extensions))
-        content = Content(chunks=composed.chunks(), size_bytes=composed.size_bytes)
-        await connection.run(transaction, content, self.limits)
+        content = Content.of(composed.chunks(), composed.size_bytes)
+        transaction = Transaction(envelope_of(sender, (recipient,), composed, connection.extensions), content)
+        await connection.run(transaction, self.limits)
         result = _only(transaction)
         if result.verdict.state is not State.ACCEPTED:
             in_doubt = result.verdict.state is State.UNKNOWN

@@ -43,6 +43,11 @@ class Extensions:
         """MAILMAX of LIMITS (RFC 9422): messages for each connection."""
         return self._limit("mailmax")
 
+    @property
+    def max_recipient_domains(self) -> int | None:
+        """RCPTDOMAINMAX of LIMITS (RFC 9422): different recipient domains for each connection."""
+        return self._limit("rcptdomainmax")
+
     def _limit(self, name: str) -> int | None:
         for item in self.keywords.get("limits", "").lower().split():
             key, _, value = item.partition("=")

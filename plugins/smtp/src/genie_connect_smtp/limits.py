@@ -51,6 +51,15 @@ class Limits:
         """Whether no time is left at all."""
         return self._context.remaining_s() <= 0
 
+    @property
+    def remaining_s(self) -> float:
+        """Seconds that are left of the attempt."""
+        return self._context.remaining_s()
+
+    def seconds(self, stage: Stage) -> float:
+        """The longest wait for one reply at this stage, whatever is left of the attempt."""
+        return self._by_stage[stage]
+
     def attempt(self) -> asyncio.Timeout:
         """The time limit of the attempt itself, for waits that the server has no part in."""
         return asyncio.timeout(self._context.remaining_s())
@@ -59,6 +68,6 @@ class Limits:
         """The time limit of one wait at this stage."""
         return asyncio.timeout(min(self._by_stage[stage], self._context.remaining_s()))
 
-    def whole_body(self, size_bytes: int) -> asyncio.Timeout:
-        """The time limit of the content as a whole."""
-        return asyncio.timeout(min(BLOCK_TIMEOUT_S + size_bytes / MIN_BYTES_PER_S, self._context.remaining_s()))
+    def body_s(self, size_bytes: int) -> float:
+        """The longest time for the content as a whole, whatever is left of the attempt."""
+        return BLOCK_TIMEOUT_S + size_bytes / MIN_BYTES_PER_S

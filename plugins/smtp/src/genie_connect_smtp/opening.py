@@ -23,6 +23,7 @@ from genie_connect_smtp.connection import Connection, abort
 from genie_connect_smtp.errors import ConnectionFault, Fault, ServerRefused
 from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.guard import ExtraReply, GuardedClient, StrictProtocol
+from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.replies import MalformedReply, Reply
 from genie_connect_smtp.resolve import Endpoints, Resolver, connect
@@ -49,6 +50,7 @@ class Place:
     ehlo_name: str | None
     resolver: Resolver
     tls_context: ssl.SSLContext | None
+    ladder: Ladder = attrs.field(factory=Ladder)
 
 
 class Opening:
@@ -99,7 +101,14 @@ class Opening:
             protocol.check_quiet()
             if self._sock is None:
                 raise ConnectionFault(stage, Fault.DISCONNECT)
-            self.connection = Connection(protocol, self._sock, self.extensions)
+            most, announced = self._settings.messages_per_connection, self.extensions.max_transactions
+            self.connection = Connection(
+                protocol,
+                self._sock,
+                self.extensions,
+                self._place.ladder,
+                max_transactions=most if announced is None else min(most, announced),
+            )
         return self.connection
 
     def abort(self) -> None:

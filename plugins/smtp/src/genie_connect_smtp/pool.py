@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Protocol
 
 import attrs
 
 from genie_connect_smtp.connection import Connection
-from genie_connect_smtp.limits import Limits
+from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
 from genie_connect_smtp.settings import SmtpSettings
 
 
@@ -44,14 +45,18 @@ class Pool:
         self._in_use: set[Connection] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._drained: asyncio.Future[None] | None = None
 
     async def acquire(self, limits: Limits, *, fresh: bool = False) -> Lease:
         """A connection, waiting for a free slot. Raises ``SmtpError`` where none can be made.
 
-        With ``fresh`` it is a new one. Raises ``TimeoutError`` where no slot becomes free in time.
+        With ``fresh`` it is a new one. Raises ``TimeoutError`` where no slot becomes free in time, or ever again.
         """
         async with limits.attempt():
             await self._slots.acquire()
+        if self._closed:
+            self._slots.release()
+            raise TimeoutError
         try:
             connection = None if fresh else self._take_idle()
             reused = connection is not None
@@ -68,6 +73,8 @@ class Pool:
         connection = lease.connection
         self._in_use.discard(connection)
         self._slots.release()
+        if not self._in_use and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
         if not connection.usable:
             connection.abort()
         elif self._closed or not self._may_serve_again(connection):
@@ -79,8 +86,15 @@ class Pool:
             self._idle.append((connection, timer))
 
     async def close(self) -> None:
-        """Say good-bye on idle connections, abort those in use. May be called twice."""
+        """Say good-bye on idle connections; those in use end what is on its way, for a moment. May be called twice."""
         self._closed = True
+        for connection in self._in_use:
+            connection.session.retire()
+        if self._in_use:
+            self._drained = drained = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(QUIT_TIMEOUT_S):
+                    await drained
         for connection in list(self._in_use):
             connection.abort()
         while self._idle:
@@ -101,10 +115,9 @@ class Pool:
         return None
 
     def _may_serve_again(self, connection: Connection) -> bool:
-        most = self._settings.messages_per_connection
-        announced = connection.extensions.max_transactions
-        served_enough = connection.served >= (most if announced is None else min(most, announced))
-        return not served_enough and self._settings.idle_timeout_s > 0
+        age_s = asyncio.get_running_loop().time() - connection.opened_at
+        young = age_s < self._settings.max_age_s
+        return young and not connection.session.full and self._settings.idle_timeout_s > 0
 
     def _idle_for_too_long(self, connection: Connection) -> None:
         self._idle = deque((other, timer) for other, timer in self._idle if other is not connection)

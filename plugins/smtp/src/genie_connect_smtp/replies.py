@@ -17,6 +17,8 @@ from genie_connect.model.text import clean_reply
 MAX_LINE_BYTES: Final = 8192  # RFC 5321 section 4.5.3.1.5 asks for 512; EHLO lines and long texts exceed it in practice
 MAX_REPLY_BYTES: Final = 32_768
 MAX_LINES: Final = 1000
+_MAX_KNOWN: Final = 32
+_KNOWN_LINE_BYTES: Final = 128
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
 
@@ -60,23 +62,55 @@ class Reply:
 
 
 class ReplyParser:
-    """Bytes in, replies out. ``pending`` says whether bytes are left that no reply has used up."""
+    """Bytes in, replies out. ``pending`` says whether bytes are left that no reply has used up.
+
+    ``malformed`` says what is wrong once something has come that is no reply; nothing is read any more after it.
+    """
 
     def __init__(self) -> None:
+        self.malformed = ""
         self._buffer = bytearray()
         self._scanned = 0
         self._lines: list[bytes] = []
         self._code = 0
         self._size = 0
+        # Servers say the same few things again and again.
+        self._known: dict[bytes, Reply] = {}
 
     @property
     def pending(self) -> bool:
         """Whether part of a reply has arrived, or more than was asked for."""
-        return bool(self._buffer or self._lines)
+        return bool(self._buffer or self._lines or self.malformed)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the wire."""
         self._buffer += data
+
+    def take(self, data: bytes) -> list[Reply]:
+        """All replies that these bytes complete. Sets ``malformed`` instead of raising."""
+        replies: list[Reply] = []
+        if self.malformed:
+            return replies
+        if not self._buffer and not self._lines and len(data) <= MAX_LINE_BYTES:
+            data = self._take_known(data, replies)
+        self._buffer += data
+        try:
+            while self._buffer and (reply := self.next_reply()) is not None:
+                replies.append(reply)
+        except MalformedReply as error:
+            self.malformed = str(error)
+        return replies
+
+    def _take_known(self, data: bytes, replies: list[Reply]) -> bytes:
+        """Take the replies at the beginning that are of one line and have come before; returns what follows them."""
+        known = self._known
+        lines = data.split(b"\r\n")
+        for number, line in enumerate(lines[:-1]):
+            reply = known.get(line)
+            if reply is None:
+                return b"\r\n".join(lines[number:])
+            replies.append(reply)
+        return lines[-1]
 
     def next_reply(self) -> Reply | None:
         """The next complete reply, or ``None``. Raises ``MalformedReply``, after which the parser is of no more use."""
@@ -86,6 +120,10 @@ class ReplyParser:
             self._scanned = 0
             if self._take(line):
                 reply = Reply.of(self._code, tuple(self._lines))
+                if len(self._lines) == 1 and len(line) <= _KNOWN_LINE_BYTES:
+                    if len(self._known) >= _MAX_KNOWN:
+                        self._known.clear()
+                    self._known[line] = reply
                 self._lines, self._code, self._size = [], 0, 0
                 return reply
         self._scanned = len(self._buffer)

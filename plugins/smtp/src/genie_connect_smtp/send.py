@@ -12,9 +12,12 @@ from genie_connect.contract import SendContext
 from genie_connect.model.batch import Batch
 from genie_connect.model.outcome import Outcome, Scope, State
 from genie_connect_smtp.composing import BatchComposer
-from genie_connect_smtp.delivery import CannotConnect, SmtpDelivery
+from genie_connect_smtp.delivery import SmtpDelivery
+from genie_connect_smtp.errors import ConnectionFault, SmtpError
+from genie_connect_smtp.feed import Feed
 from genie_connect_smtp.limits import Limits
-from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, before_mail, outcome_of
+from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, before_mail, outcome_of, result_of
+from genie_connect_smtp.pool import Lease
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Result
 
@@ -31,72 +34,152 @@ async def send(state: SmtpState, batch: Batch, context: SendContext) -> Sequence
 
 
 class _Sending:
-    """One batch on its way."""
+    """One batch on its way. Workers, each with a connection, share one queue of copies."""
 
     def __init__(self, state: SmtpState, batch: Batch, context: SendContext) -> None:
         self._state = state
         self._batch = batch
         self._composer = BatchComposer(batch, context.clock.now())
         self._limits = Limits(state.settings, context)
-        self._waiting = deque(range(len(batch.deliveries)))
+        self._returned: deque[SmtpDelivery] = deque()
+        self._taken = 0
+        self._left = len(batch.deliveries)
         self._outcomes: list[Sequence[Outcome]] = [()] * len(batch.deliveries)
         self._stopped: Result | None = None
         self._failures = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._workers = 1
+        self._connecting: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Sequence[Outcome]:
-        if self._waiting:
-            # The first goes alone: a password that is wrong is tried once, not on every connection at once.
-            await self._next(alone=True)
-        workers = min(self._state.settings.max_connections, len(self._waiting))
-        if workers > 1:
+        if self._left == 1:
+            await self._work()
+        elif self._left:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._work(), name="SMTP delivery")
-        while self._waiting:
-            await self._next(alone=True)
+                # The first begins alone: a password that is wrong is tried once, not on every connection at once.
+                self._group = group
+                group.create_task(self._work(), name="SMTP delivery")
         return [outcome for outcomes in self._outcomes for outcome in outcomes]
 
-    async def _work(self) -> None:
-        while self._waiting and self._stopped is None:
-            if not await self._next(alone=False):
-                return
-
-    async def _next(self, *, alone: bool) -> bool:
-        """Take one delivery; ``False`` if there is no connection for it and others may take it."""
-        index = self._waiting.popleft()
-        delivery = SmtpDelivery(self._state, self._batch, self._batch.deliveries[index], self._limits, self._composer)
-        try:
+    def take(self) -> SmtpDelivery | None:
+        """The next copy that is to be tried; those that are not are settled here."""
+        while self._waiting:
+            delivery = self._next()
             result = self._stopped or (before_mail(NOT_TRIED) if self._limits.over else None)
             if result is None:
-                await delivery.run()
-                self._note(delivery)
+                return delivery
+            delivery.settle_rest(result)
+            self._conclude(delivery)
+        return None
+
+    def put_back(self, delivery: SmtpDelivery) -> None:
+        """There is something left to do for this copy."""
+        self._returned.append(delivery)
+
+    def ended(self, delivery: SmtpDelivery) -> None:
+        """All recipients of this copy have their result."""
+        self._note(delivery)
+        self._conclude(delivery)
+        if self._workers == 1 and self._group is not None:
+            self._hire(self._group)
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._returned) + len(self._batch.deliveries) - self._taken
+
+    def _next(self) -> SmtpDelivery:
+        if self._returned:
+            return self._returned.popleft()
+        index = self._taken
+        self._taken += 1
+        return SmtpDelivery(self._batch, self._batch.deliveries[index], index)
+
+    def _hire(self, group: asyncio.TaskGroup) -> None:
+        self._group = None
+        for _ in range(min(self._state.settings.max_connections - 1, self._waiting)):
+            self._workers += 1
+            group.create_task(self._work(), name="SMTP delivery")
+
+    async def _work(self) -> None:
+        try:
+            await self._keep_serving()
+        finally:
+            self._workers -= 1
+
+    async def _keep_serving(self) -> None:
+        fresh = False
+        while self._waiting:
+            if self._stopped is not None or self._limits.over:
+                self.take()
+                return
+            try:
+                lease = await self._connect(fresh=fresh)
+            except SmtpError as error:
+                result, text = result_of(error), error.detail or None if isinstance(error, ConnectionFault) else None
+            except TimeoutError:
+                result, text = before_mail(NOT_TRIED), None
             else:
-                delivery.settle_rest(result)
-        except CannotConnect as failure:
-            if not alone:
+                fresh = await self._serve(lease)
+                continue
+            if self._workers > 1:
                 # A server that takes fewer connections than we would make is no reason to give up.
-                self._waiting.appendleft(index)
-                return False
-            delivery.settle_rest(failure.result)
-            self._note(delivery)
+                return
+            if self._waiting:
+                self._fail(self._next(), result, text)
+
+    async def _connect(self, *, fresh: bool) -> Lease:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a worker runs in a task")
+        self._connecting.add(task)
+        try:
+            return await self._state.pool.acquire(self._limits, fresh=fresh)
+        finally:
+            self._connecting.discard(task)
+
+    async def _serve(self, lease: Lease) -> bool:
+        """Send over this connection as long as it lasts; whether the next one has to be a new one."""
+        feed = Feed(self, lease.connection, self._state, self._composer)
+        try:
+            await lease.connection.serve(feed, self._limits, copies=len(self._batch.deliveries))
         except Exception:  # noqa: BLE001  # logged, and told as an outcome
-            # A bug that one copy brings out must not take the outcomes of all others with it. Whether this copy was
-            # handed over is not known.
+            # A bug that one copy brings out must not take the outcomes of all others with it. Whether these copies
+            # were handed over is not known.
             _log.exception("sending failed in a way that nobody foresaw")
-            delivery.settle_rest(before_mail(BROKEN))
-        connection = self._state.runtime.connection
-        self._outcomes[index] = [
-            outcome_of(email, connection, result, text=delivery.text) for email, result in delivery.in_order()
+            for delivery in feed.on_their_way:
+                self._fail(delivery, before_mail(BROKEN))
+        finally:
+            await feed.close()
+            self._state.pool.release(lease)
+        return feed.gave_back
+
+    def _fail(self, delivery: SmtpDelivery, result: Result, text: str | None = None) -> None:
+        delivery.text = text or delivery.text
+        delivery.settle_rest(result)
+        self.ended(delivery)
+
+    def _conclude(self, delivery: SmtpDelivery) -> None:
+        connection, text = self._state.runtime.connection, delivery.text
+        self._outcomes[delivery.index] = [
+            outcome_of(email, connection, result, text=text) for email, result in delivery.in_order()
         ]
-        return True
+        self._left -= 1
+        if not self._left:
+            for task in self._connecting:
+                task.cancel()
 
     def _note(self, delivery: SmtpDelivery) -> None:
         """Stop the batch where the rest of it would only meet the same."""
-        results = [result for _, result in delivery.in_order()]
-        about_us = [result for result in results if result.verdict.scope is Scope.CONNECTION]
-        if not about_us or any(result.verdict.state is State.ACCEPTED for result in results):
+        about_us: Result | None = None
+        for _, result in delivery.in_order():
+            if result.verdict.state is State.ACCEPTED:
+                about_us = None
+                break
+            if result.verdict.scope is Scope.CONNECTION:
+                about_us = about_us or result
+        if about_us is None:
             self._failures = 0
             return
         self._failures += 1
-        if about_us[0].verdict.kind not in _PASSING_KINDS or self._failures >= _MAX_FAILURES_IN_A_ROW:
-            self._stopped = about_us[0]
+        if about_us.verdict.kind not in _PASSING_KINDS or self._failures >= _MAX_FAILURES_IN_A_ROW:
+            self._stopped = about_us

@@ -182,6 +182,44 @@ class SmtpSettings:
         minimum=0,
         maximum=300,
     )
+    max_age_s: float = setting(
+        title="Age of a connection",
+        help="Seconds after which a connection carries no further message.",
+        group="advanced",
+        default=300.0,
+        minimum=1,
+        maximum=86_400,
+    )
+    pipelining: Literal["auto", "off", "envelope", "next", "chunking"] = setting(
+        title="Pipelining",
+        help="How far commands run ahead of their replies. auto takes what the server offers, and BDAT only for "
+        "broadcasts; a server that cannot follow is noticed and spared.",
+        group="advanced",
+        default="auto",
+        titles={
+            "auto": "Automatic",
+            "off": "One command at a time",
+            "envelope": "The envelope together (RFC 2920)",
+            "next": "A message with the next envelope (RFC 2920)",
+            "chunking": "Many messages at once (BDAT, RFC 3030)",
+        },
+    )
+    pipelining_window: int = setting(
+        title="Messages on their way at once",
+        help="With BDAT. So many are in doubt at most when a connection breaks.",
+        group="advanced",
+        default=16,
+        minimum=1,
+        maximum=1000,
+    )
+    pipelining_window_bytes: int = setting(
+        title="Bytes on their way at once",
+        help="With BDAT: the messages on their way have no more bytes than this together, if there are two or more.",
+        group="advanced",
+        default=256 * 1024,
+        minimum=1024,
+        maximum=64 * 1024 * 1024,
+    )
     max_recipients: int = setting(
         title="Recipients for each transaction",
         help="More are split. Servers take at least 100 (RFC 5321 section 4.5.3.1.8).",

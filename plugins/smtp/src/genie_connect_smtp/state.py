@@ -13,6 +13,7 @@ from genie_connect_smtp.capabilities import declared, effective
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.dkim import signing_of
 from genie_connect_smtp.extensions import Extensions
+from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.opening import Opening, Place
 from genie_connect_smtp.pool import Pool
@@ -60,4 +61,7 @@ async def place_of(settings: SmtpSettings, default_from: Address | None) -> Plac
         context = await asyncio.to_thread(tls.client_context, settings.ca_file)
     name = settings.ehlo_name or (default_from.domain if default_from is not None else None)
     resolver = Resolver(settings.host, settings.effective_port)
-    return Place(settings=settings, ehlo_name=name, resolver=resolver, tls_context=context)
+    ladder = Ladder(
+        settings.pipelining, window=settings.pipelining_window, window_bytes=settings.pipelining_window_bytes
+    )
+    return Place(settings=settings, ehlo_name=name, resolver=resolver, tls_context=context, ladder=ladder)

@@ -13,6 +13,23 @@ class UnsendableContent(ValueError):
     """The content cannot stand between DATA and the end mark."""
 
 
+def whole_lines(data: bytes) -> bytes:
+    """The content, with a line end at its end if it has none. Raises ``UnsendableContent`` (see ``DotStuffer``)."""
+    if b"\x00" in data:
+        raise UnsendableContent("the content holds a NUL")
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends or data.count(b"\r") != ends:
+        raise UnsendableContent("the content holds a CR or LF that stands alone")
+    return data if not data or data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def stuffed(data: bytes) -> bytes:
+    """Whole content with the dots at the beginning of its lines doubled."""
+    if data.startswith(b"."):
+        data = b"." + data
+    return data.replace(b"\r\n.", b"\r\n..") if b"\r\n." in data else data
+
+
 class DotStuffer:
     """Doubles the dot at the beginning of a line, wherever the pieces are cut.
 

@@ -1,0 +1,36 @@
+"""What a message consists of, as the wire takes it: in one piece where it is small, in blocks where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from genie_connect_smtp.stuffing import BLOCK_BYTES, whole_lines
+
+SMALL_BYTES: Final = BLOCK_BYTES
+"""Up to this size the content leaves in the same write as what follows it."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Content:
+    """What stands between DATA and the end mark; dots not yet stuffed.
+
+    ``data`` is all of it, ending in CRLF. Where that is ``None``, ``chunks`` are read once, while they are sent.
+    """
+
+    size_bytes: int
+    data: bytes | None = None
+    chunks: Iterable[bytes] = ()
+
+    @classmethod
+    def of(cls, chunks: Iterable[bytes], size_bytes: int) -> Content:
+        """The content from its pieces; small ones are read now. Raises what reading raises, ``UnsendableContent``."""
+        if size_bytes > SMALL_BYTES:
+            return cls(size_bytes=size_bytes, chunks=chunks)
+        data = whole_lines(b"".join(chunks))
+        return cls(size_bytes=len(data), data=data)
+
+
+NO_CONTENT: Final = Content(size_bytes=0, data=b"")

@@ -1,0 +1,165 @@
+"""What one connection is fed with: copies become transactions when there is room, and outcomes at their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final, Protocol
+
+from genie_connect.errors import GenieConnectError
+from genie_connect.mime import Composed
+from genie_connect_smtp.composing import BatchComposer
+from genie_connect_smtp.connection import Connection
+from genie_connect_smtp.delivery import SmtpDelivery
+from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail
+from genie_connect_smtp.state import SmtpState
+from genie_connect_smtp.transaction import Transaction
+
+_log = logging.getLogger(__name__)
+
+_MOST_ASIDE: Final = 16
+"""Copies that are composed or signed in threads for one connection at once."""
+
+
+class Queue(Protocol):
+    """Where copies come from, and who hears what became of them."""
+
+    def take(self) -> SmtpDelivery | None:
+        """The next copy to be tried."""
+        ...
+
+    def put_back(self, delivery: SmtpDelivery) -> None:
+        """There is something left to do for this copy."""
+        ...
+
+    def ended(self, delivery: SmtpDelivery) -> None:
+        """All recipients of this copy have their result."""
+        ...
+
+
+class Feed:
+    """The supply of one connection. ``gave_back`` says that something came back that another connection has to take.
+
+    ``on_their_way`` are the copies that this connection has.
+    """
+
+    def __init__(self, queue: Queue, connection: Connection, state: SmtpState, composer: BatchComposer) -> None:
+        self.gave_back = False
+        self.on_their_way: set[SmtpDelivery] = set()
+        self._queue = queue
+        self._connection = connection
+        self._session = connection.session
+        self._state = state
+        self._composer = composer
+        # RFC 6376 section 5.3: a relay that has to encode 8-bit text anew would break the signature.
+        self._eight_bit = "8bitmime" in connection.extensions and state.signing is None
+        self._max_recipients = state.settings.max_recipients
+        self._ready: deque[SmtpDelivery] = deque()
+        self._aside: dict[asyncio.Task[None], SmtpDelivery] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether a copy is being composed aside."""
+        return bool(self._aside or self._ready)
+
+    def next(self) -> Transaction | None:
+        """The next transaction that this connection can take."""
+        while not self._session.full and len(self._aside) < _MOST_ASIDE:
+            delivery = self._ready.popleft() if self._ready else self._queue.take()
+            if delivery is None:
+                return None
+            transaction = self._transaction(delivery)
+            if transaction is not None:
+                return transaction
+        return None
+
+    def ended(self, transaction: Transaction) -> None:
+        """A transaction has ended."""
+        delivery: SmtpDelivery = transaction.owner
+        self.on_their_way.discard(delivery)
+        self.gave_back = self.gave_back or transaction.returned
+        delivery.absorb(transaction)
+        if delivery.waiting:
+            self._queue.put_back(delivery)
+        else:
+            self._queue.ended(delivery)
+
+    async def close(self) -> None:
+        """Give back what was composed and not sent."""
+        aside = list(self._aside)
+        for task in aside:
+            task.cancel()
+        if aside:
+            await asyncio.gather(*aside, return_exceptions=True)
+        for delivery in self._ready:
+            self._queue.put_back(delivery)
+        self._ready.clear()
+
+    def _transaction(self, delivery: SmtpDelivery) -> Transaction | None:
+        try:
+            composed = delivery.composed.get(self._eight_bit) or self._compose_now(delivery)
+            if composed is None:
+                self._compose_aside(delivery)
+                return None
+            transaction = delivery.transaction(
+                composed,
+                self._connection.extensions,
+                max_recipients=self._max_recipients,
+                domains=self._session.domains,
+            )
+        except (GenieConnectError, ValueError, OSError) as error:
+            self._unreadable(delivery, error)
+            return None
+        except Exception:  # noqa: BLE001  # logged, and told as an outcome
+            _log.exception("a copy could not be put together, for a reason that nobody foresaw")
+            delivery.settle_rest(before_mail(BROKEN))
+            self._queue.ended(delivery)
+            return None
+        if transaction is not None:
+            self.on_their_way.add(delivery)
+        elif delivery.waiting:
+            # Only the connection is in the way: it has had as many recipient domains as the server takes.
+            self._session.retire()
+            self._queue.put_back(delivery)
+        else:
+            self._queue.ended(delivery)
+        return transaction
+
+    def _compose_now(self, delivery: SmtpDelivery) -> Composed | None:
+        """The copy, or ``None`` where putting it together would hold the event loop up."""
+        composed = self._composer.compose_now(delivery.copy, eight_bit=self._eight_bit)
+        if composed is not None and self._state.signing is not None:
+            composed = self._state.signing.sign_now(composed, now=self._composer.date)
+        return composed
+
+    def _compose_aside(self, delivery: SmtpDelivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._compose(delivery), name="SMTP composing")
+        self._aside[task] = delivery
+        task.add_done_callback(self._composed)
+
+    async def _compose(self, delivery: SmtpDelivery) -> None:
+        composed = await self._composer.compose(delivery.copy, eight_bit=self._eight_bit)
+        if self._state.signing is not None:
+            composed = await self._state.signing.sign(composed, now=self._composer.date)
+        delivery.composed[self._eight_bit] = composed
+
+    def _composed(self, task: asyncio.Task[None]) -> None:
+        delivery = self._aside.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            if task.cancelled():
+                self._queue.put_back(delivery)
+            else:
+                self._ready.append(delivery)
+        elif isinstance(error, GenieConnectError | OSError):
+            self._unreadable(delivery, error)
+        else:
+            _log.error("a copy could not be put together, for a reason that nobody foresaw", exc_info=error)
+            delivery.settle_rest(before_mail(BROKEN))
+            self._queue.ended(delivery)
+        self._connection.pump()
+
+    def _unreadable(self, delivery: SmtpDelivery, error: Exception) -> None:
+        delivery.settle(delivery.waiting, UNREADABLE, str(error))
+        self._queue.ended(delivery)
