@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from genie_connect.mime.body import Body, Encoding, base64_lines
 from genie_connect.mime.composer import Composed, piece_size_bytes
@@ -72,13 +72,8 @@ class CompiledMessage:
         return _Splicer(self._batch, template_of(self._batch.message), self._attachments)
 
 
-class _Own(NamedTuple):
-    """What a copy puts into a run, in the order of ``_MARKS``."""
-
-    head: bytes
-    token: bytes
-    text: bytes
-    html: bytes
+_Own: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+"""What a copy puts into a run: head, token, text and HTML, in the order of ``_MARKS``."""
 
 
 class _Run(NamedTuple):
@@ -144,7 +139,7 @@ class _Splicer:
         frame = self._frame(text.encoding, html.encoding)
         check_wire(b"\r\n".join((text.own, html.own)), eight_bit=frame.eight_bit)
         head, smtputf8 = self._head.head(Copy(delivery, values, date), frame.names, frame.content_head)
-        pieces, size_bytes = _spliced(frame, _Own(head, token.encode(), text.data, html.data))
+        pieces, size_bytes = _spliced(frame, (head, token.encode(), text.data, html.data))
         return Composed(
             size_bytes=size_bytes,
             needs_8bit=frame.eight_bit,

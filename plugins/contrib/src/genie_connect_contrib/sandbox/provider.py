@@ -20,8 +20,8 @@ POST /v1/webhooks            ``{"url": ..., "events": [...]}``: post these event
 
 Documented behaviour, on which the connector relies: 429, and 503 with Retry-After, mean that nothing was kept. With an
 ``Idempotency-Key`` a repeat of the same bytes has the first answer and keeps nothing twice; the same key with other
-bytes is refused with 409. Where a copy has ``merge``, its fields are filled in as ``genie_connect.model.merge`` says, also
-in the message's header fields; where one lacks a value, the request is refused with 422 and nothing is kept.
+bytes is refused with 409. Where a copy has ``merge``, its fields are filled in as ``genie_connect.model.merge`` says,
+also in the message's header fields; where one lacks a value, the request is refused with 422 and nothing is kept.
 """
 
 from __future__ import annotations
