@@ -176,3 +176,26 @@ async def test_no_more_threads_than_allowed_sign_at_once() -> None:
     signer = _Recording(rsa_key(1024))
     await _sign_all(SigningPool(signer, threads=1, timer=_Timer(TURN_S)), _messages(40))
     assert signer.most_at_once <= 2  # the thread, and the one that the loop begins with
+
+
+async def test_sign_now_signs_only_what_the_turn_has_time_for() -> None:
+    """Whoever cannot wait is told to."""
+    signer = _Recording(rsa_key(1024))
+    pool = SigningPool(signer, threads=1, timer=_Timer(TURN_S * 0.6))
+    first, second, third = _messages(3)
+    big = composed(Message(from_=SENDER, to=["bob@example.org"], text="words\n" * 50_000))
+    signed = pool.sign_now(first, now=NOON)
+    assert signed is not None
+    assert verified(signed.as_bytes(), rsa_key(1024)) == [True]
+    assert pool.sign_now(second, now=NOON) is None
+    assert pool.sign_now(big, now=NOON) is None
+    await asyncio.sleep(0)
+    assert pool.sign_now(second, now=NOON) is not None
+    await asyncio.sleep(0)
+    handed_over = asyncio.ensure_future(pool.sign(big, now=NOON))
+    await asyncio.sleep(0)
+    assert pool.sign_now(third, now=NOON) is None
+    await handed_over
+    await asyncio.sleep(0)
+    assert pool.sign_now(third, now=NOON) is not None
+    assert signer.on_loop == [True, True, False, True]
