@@ -18,12 +18,22 @@ from genie_connect import (
     Registry,
     State,
     ValidationError,
+    hookimpl,
 )
 from genie_connect.model.capability import host as by_the_host
 from genie_connect.model.capability import no, yes
 from genie_connect.model.features import estimated_size_bytes
 from tests.support.clock import FakeClock
-from tests.support.connector import EVERYTHING, ScriptedConnector, accepted, letter, scripted_host, unreachable
+from tests.support.connector import (
+    EVERYTHING,
+    ScriptedConnector,
+    accepted,
+    letter,
+    scripted_host,
+    sign_in_refused,
+    unknown,
+    unreachable,
+)
 
 ADA = "ada@example.com"
 
@@ -290,3 +300,48 @@ class TestLife:
             await host.send(letter(), connection="mail")
             assert host.capabilities("mail").limit("send.transactional", "max_message_bytes") == 1000
             assert not host.capabilities("only").effective
+
+
+async def test_a_connection_without_its_connector_does_not_stop_the_others() -> None:
+    """A package that is gone leaves the fall-back working; the plan and the observers say what is missing."""
+    registry = Registry()
+    registry.register("good", ScriptedConnector("good"))
+    seen: list[tuple[str, str]] = []
+
+    class Watching:
+        @hookimpl
+        def connection_degraded(self, connection: str, reason: str) -> None:
+            seen.append((connection, reason))
+
+    data = {"connections": {"first": {"connector": "gone"}, "second": {"connector": "good"}}}
+    opening = Host.open(data, registry=registry)
+    opening.observers.add(Watching())
+    async with opening as host:
+        receipt = await host.send(letter("ada@example.com"))
+        assert receipt.outcomes["ada@example.com"].connection == "second"
+        assert "first" in receipt.plan.explain()
+        assert "no installed package offers it" in receipt.plan.explain()
+        assert [name for name, _ in seen] == ["first"]
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            host.connection("first")
+
+
+async def test_many_first_sends_make_one_sign_in() -> None:
+    """A hundred messages at once over a connection with a wrong password: one attempt, and the breaker knows."""
+    connector = ScriptedConnector("smtp", kind="smtp")
+    connector.otherwise(sign_in_refused())
+    async with scripted_host(connector) as host:
+        receipts = await asyncio.gather(*(host.send(letter(f"user{n}@example.com")) for n in range(100)))
+    assert len(connector.calls) == 1
+    assert {outcome.state for receipt in receipts for outcome in receipt.outcomes.values()} == {State.DEFERRED}
+
+
+async def test_lost_answers_in_a_row_pause_the_connection() -> None:
+    """A provider that takes everything and answers nothing gets three messages, not all of them."""
+    connector = ScriptedConnector("api")
+    connector.otherwise(unknown())
+    async with scripted_host(connector) as host:
+        states = [
+            (await host.send(letter(f"user{n}@example.com"))).outcomes[f"user{n}@example.com"].state for n in range(5)
+        ]
+    assert states == [State.UNKNOWN] * 3 + [State.DEFERRED] * 2

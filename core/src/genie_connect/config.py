@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from genie_connect.delivery.connection import ConnectionConfig
+from genie_connect.delivery.connection import ConnectionConfig, sender_rule
 from genie_connect.errors import ConfigurationError, Problem, ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.message import Purpose
@@ -43,6 +43,15 @@ def _known_purpose(values: tuple[str, ...]) -> str | None:
     return f"{unknown[0]!r} is not a purpose; use {' or '.join(Purpose)}" if unknown else None
 
 
+def _known_senders(values: tuple[str, ...]) -> str | None:
+    for value in values:
+        try:
+            sender_rule(value)
+        except ValidationError as error:
+            return f"{value!r} is neither an address nor a domain: {error.problems[0].message}"
+    return None
+
+
 @settings
 class ConnectionSection:
     """A ``[connections.NAME]`` table, without its settings."""
@@ -53,7 +62,10 @@ class ConnectionSection:
     default_from: Address | None = setting(title="Default From", default=None, example="Shop <shop@example.com>")
     purposes: tuple[str, ...] = setting(title="Purposes", default=(), check=_known_purpose)
     allowed_from: tuple[str, ...] = setting(
-        title="Allowed From", default=(), help="Addresses and domains this connection may send from; none means any."
+        title="Allowed From",
+        default=(),
+        check=_known_senders,
+        help="Addresses and domains this connection may send from; none means any.",
     )
     rate_per_s: float | None = setting(title="Rate", default=None, minimum=0.001, help="Recipients a second.")
     max_concurrent: int | None = setting(title="Concurrency", default=None, minimum=1, help="Attempts at a time.")

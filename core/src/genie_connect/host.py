@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
@@ -31,6 +32,8 @@ from genie_connect.delivery.planner import Order, Route, api_first, make_route
 from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
 from genie_connect.errors import (
     ConfigurationError,
+    ConnectorUnavailable,
+    ContractViolation,
     GenieConnectError,
     NoConnection,
     Problem,
@@ -46,10 +49,11 @@ from genie_connect.model.headers import one_click_problem
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Outcomes
-from genie_connect.model.plan import Plan
+from genie_connect.model.plan import PassedOver, Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import ConnectorHandle, Failure, Registry
 
+logger = logging.getLogger("genie_connect.host")
 SEND_TIMEOUT_S = 900.0
 """Long enough for a server to take the ten minutes over its final answer that RFC 5321 section 4.5.3.2.6 gives it."""
 TEST_TIMEOUT_S = 60.0
@@ -75,6 +79,7 @@ class Host:
         self._policy = policy or SendPolicy()
         self._order = order
         self._connections: dict[str, Connection] = {}
+        self._unavailable: dict[str, ConnectorUnavailable | ContractViolation] = {}
         self.observers = Observers()
         self.suppressions = SuppressionGate(suppressions or _store(config), clock=self._clock)
 
@@ -91,8 +96,9 @@ class Host:
     ) -> Host:
         """A host from a configuration file, or from the same as plain data; to be entered with ``async with``.
 
-        Without a ``registry`` the installed connectors are discovered. Raises ``ConfigurationError``, on entering
-        too, where a connection names a connector that cannot be used or has wrong settings.
+        Without a ``registry`` the installed connectors are discovered. Raises ``ConfigurationError``, on entering too,
+        where settings are wrong, or no connection can be used. A connection whose connector is missing or broken is
+        passed over, and every plan says why, as long as there is another one.
         """
         if isinstance(config, str | os.PathLike):
             config = load_config(config)
@@ -112,11 +118,20 @@ class Host:
                 self._connections[config.name] = self._connection(config)
             except SettingsError as error:
                 problems.extend(error.under(f"connections.{config.name}.settings"))
-            except GenieConnectError as error:
-                problems.append(Problem(f"connections.{config.name}.connector", error.message, error.hint))
+            except (ConnectorUnavailable, ContractViolation) as error:
+                self._unavailable[config.name] = error
+        if problems or not self._connections:
+            problems += [
+                Problem(f"connections.{name}.connector", fault.message, fault.hint)
+                for name, fault in self._unavailable.items()
+            ]
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems)
             raise ConfigurationError(f"{len(problems)} problem(s) in the connections:\n{listed}", problems=problems)
+        for name, fault in self._unavailable.items():
+            # The others still work. Every plan says why this one does not.
+            logger.error("the connection %s cannot be used: %s", name, fault.message)
+            self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
         return self
 
     async def __aexit__(
@@ -151,6 +166,9 @@ class Host:
     def connection(self, name: str) -> Connection:
         """A connection by name. Raises ``ConfigurationError`` where there is none."""
         found = self._connections.get(name)
+        if name in self._unavailable:
+            error = self._unavailable[name]
+            raise ConfigurationError(f"the connection {name!r} cannot be used: {error.message}", hint=error.hint)
         if found is None:
             known = ", ".join(sorted(self._connections)) or "none"
             raise ConfigurationError(f"there is no connection {name!r}", hint=f"the connections are: {known}")
@@ -358,9 +376,13 @@ class Host:
     ) -> Route:
         if only is not None:
             self.connection(only)
-        return make_route(
+        route = make_route(
             message, self._connections.values(), broadcast=broadcast, merge=merge, only=only, order=self._order
         )
+        broken = [PassedOver(connection=name, reasons=(error.message,)) for name, error in self._unavailable.items()]
+        if not broken:
+            return route
+        return attrs.evolve(route, plan=attrs.evolve(route.plan, passed_over=(*route.plan.passed_over, *broken)))
 
     def _sender(self, message: Message, route: Route) -> Address:
         usable = (*route.connections, *route.paused)

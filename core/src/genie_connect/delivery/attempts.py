@@ -32,6 +32,7 @@ from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.suppression import SuppressionReason
 from genie_connect.registry.handle import refused
+from genie_connect.registry.isolation import log_failure
 
 logger = logging.getLogger("genie_connect.delivery")
 
@@ -185,6 +186,8 @@ class AttemptLoop:
         ms = round((self._clock.monotonic() - started) * 1000)
         self.attempts.append(_attempt_record(attempt_id, connection, outcomes, ms, started_at))
         verdict = _about_connection(outcomes)
+        if verdict.scope is not Scope.CONNECTION:
+            connection.proven()
         if connection.breaker.record(verdict, permit):
             self._announce(connection, verdict)
         self._take_in(connection, group, outcomes)
@@ -199,7 +202,7 @@ class AttemptLoop:
         except Exception as error:  # noqa: BLE001  # a stranger's code; the batch has not left
             return group, not_opened((pending.email for pending in group), error)
         try:
-            async with connection.limiter.room(len(group), self._deadline):
+            async with connection.limiter.room(len(group), self._deadline), connection.first_of_all():
                 # Opening and waiting for room take time. What was true before may no longer be.
                 if not connection.breaker.stands(permit):
                     return [], ()
@@ -242,8 +245,8 @@ class AttemptLoop:
         """Ask the gate once more: somebody may just have unsubscribed. Where it cannot be asked, nobody leaves."""
         try:
             clearance = await self._gate.clear((pending.cleared.address for pending in group), self._message.purpose)
-        except Exception:
-            logger.exception("the suppressions cannot be read; nobody is sent to")
+        except Exception as error:  # noqa: BLE001  # a store of the host's own
+            log_failure(logger, error, "the suppressions cannot be read; nobody is sent to")
             for pending in group:
                 self._settle(pending, unchecked(pending.email))
             return []
@@ -371,9 +374,9 @@ class AttemptLoop:
                     reason=SuppressionReason.HARD_BOUNCE,
                     source=f"{outcome.connection}: {outcome.code or ''} {outcome.enhanced or ''}".strip(),
                 )
-            except Exception:
+            except Exception as error:  # noqa: BLE001  # a store of the host's own
                 # The message has left. Its outcomes must come back, whatever happens to the list.
-                logger.exception("a hard bounce could not be added to the suppressions")
+                log_failure(logger, error, "a hard bounce could not be added to the suppressions")
 
 
 def _attempt_record(

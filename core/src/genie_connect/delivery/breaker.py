@@ -87,9 +87,10 @@ class Breaker:
         self.release(permit)
         if outcome.scope is Scope.CONNECTION and outcome.state in (State.DEFERRED, State.REJECTED):
             return self._failed(outcome) if counts else self._failed_late(outcome)
-        if not counts or outcome.state is State.UNKNOWN or outcome.stage in NEVER_LEFT:
+        if not counts or outcome.stage in NEVER_LEFT:
             return False
-        return self._worked()
+        # One lost answer says little. Several in a row do: each leaves somebody in doubt, and the next one would too.
+        return self._failed(outcome) if outcome.state is State.UNKNOWN else self._worked()
 
     def release(self, permit: Permit) -> None:
         """The attempt is over."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -16,6 +17,9 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.message import Message, Purpose
 from genie_connect.registry import ConnectorHandle
+
+LONGEST_PROOF_S = 10.0
+"""How long others wait for the first attempt on a new connection."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +54,9 @@ class Connection:
         self.limiter = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
         self._clock = clock
         self._declared = handle.capabilities(settings)
+        self._allowed_from = frozenset(sender_rule(entry) for entry in config.allowed_from)
+        self._proven = False
+        self._proving = asyncio.Lock()
         self._announced: CapabilityTable | None = None
         self._state: Any = None
         self._opened = False
@@ -84,8 +91,31 @@ class Connection:
 
     def may_send_from(self, sender: Address) -> bool:
         """Whether this connection may use that From."""
-        allowed = [entry.lower() for entry in self.config.allowed_from]
-        return not allowed or sender.key in allowed or sender.domain in allowed
+        return not self._allowed_from or sender.key in self._allowed_from or sender.domain in self._allowed_from
+
+    @asynccontextmanager
+    async def first_of_all(self) -> AsyncIterator[None]:
+        """One attempt at a time until the other side has answered one.
+
+        Otherwise a hundred messages that wait for a connection with a wrong password sign in a hundred times, before
+        the breaker can know. Nobody waits for long: a first attempt that is slow is no reason to hold up the others.
+        """
+        if self._proven:
+            yield
+            return
+        alone = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_PROOF_S):
+                alone = await self._proving.acquire()
+        try:
+            yield
+        finally:
+            if alone:
+                self._proving.release()
+
+    def proven(self) -> None:
+        """An attempt was answered, so the way to the other side works."""
+        self._proven = True
 
     async def state(self, timeout_s: float) -> Any:
         """The connector's state, opened if it is not yet. Raises ``TimeoutError``, or what the connector raises."""
@@ -104,3 +134,10 @@ class Connection:
                 self._opened = False
                 state, self._state = self._state, None
                 await self.handle.close(state)
+
+
+def sender_rule(entry: str) -> str:
+    """An address or a domain in the spelling that senders are compared in. Raises ``ValidationError``."""
+    if "@" in entry:
+        return Address.parse(entry).key
+    return Address(local="any", domain=entry).domain

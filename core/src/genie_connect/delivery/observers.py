@@ -9,6 +9,7 @@ from typing import Any
 import pluggy
 
 from genie_connect.hookspecs import PROJECT, ObserverSpec
+from genie_connect.registry.isolation import log_failure
 
 logger = logging.getLogger("genie_connect.observers")
 
@@ -45,5 +46,5 @@ class Observers:
         for implementation in getattr(self._manager.hook, event).get_hookimpls():
             try:
                 implementation.function(*(facts[name] for name in implementation.argnames))
-            except (Exception, SystemExit):
-                logger.exception("observer %s failed in %s", implementation.plugin_name, event)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's code
+                log_failure(logger, error, "observer %s failed in %s", implementation.plugin_name, event)

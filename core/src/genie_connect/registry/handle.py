@@ -27,7 +27,7 @@ from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.schema import json_schema
 from genie_connect.model.settings import structure_settings
-from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, called
+from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, called, log_failure
 
 logger = logging.getLogger("genie_connect.registry")
 GRACE_S = 5.0
@@ -97,8 +97,8 @@ class ConnectorHandle:
         """The table that the state of a connection carries, once the server has been asked."""
         try:
             table = called(getattr, state, "capabilities", None)
-        except Exception:
-            logger.exception("connector %s failed to say what it supports", self.id)
+        except Exception as error:  # noqa: BLE001  # a stranger's code
+            log_failure(logger, error, "connector %s failed to say what it supports", self.id)
             return None
         return table if type(table) is CapabilityTable and table.connector == self.id else None
 
@@ -130,7 +130,7 @@ class ConnectorHandle:
         except Exception as error:
             if self._strict:
                 raise
-            logger.exception("connector %s failed while sending", self.id)
+            log_failure(logger, error, "connector %s failed while sending", self.id)
             return _in_doubt(recipients, f"raised {_name(error)}")
 
     async def test(self, settings: Any, context: TestContext) -> AsyncGenerator[Step]:
@@ -146,7 +146,7 @@ class ConnectorHandle:
         except Exception as error:
             if self._strict:
                 raise
-            logger.exception("connector %s failed in its test", self.id)
+            log_failure(logger, error, "connector %s failed in its test", self.id)
             yield _failed_step(self.info, error)
         finally:
             work.cancel()
@@ -170,8 +170,8 @@ class ConnectorHandle:
             events = called(tuple, self._call("connector_parse_webhook", settings=settings, request=request))
         except WebhookRejected:
             raise
-        except Exception as error:
-            logger.exception("connector %s failed to parse a webhook", self.id)
+        except Exception as error:  # a stranger's code
+            log_failure(logger, error, "connector %s failed to parse a webhook", self.id)
             raise WebhookRejected("the connector could not read it", status=400) from error
         if not all(isinstance(event, Event) for event in events):
             raise WebhookRejected("the connector gave no events", status=400)
@@ -184,20 +184,20 @@ class ConnectorHandle:
         try:
             found = await bounded(self._awaitable("connector_lookup", state=state, attempt=attempt), LOOKUP_TIMEOUT_S)
             return tuple(outcome for outcome in called(tuple, found) if _credible(outcome))
-        except (Exception, OverDeadline):
+        except (Exception, OverDeadline) as error:
             if self._strict:
                 raise
-            logger.exception("connector %s failed to look an attempt up", self.id)
+            log_failure(logger, error, "connector %s failed to look an attempt up", self.id)
             return ()
 
     async def close(self, state: Any) -> None:
         """Let the connector release its state; a failure is logged, since there is nobody left to tell."""
         try:
             await bounded(self._awaitable("connector_close", state=state), GRACE_S)
-        except Exception:
+        except Exception as error:
             if self._strict:
                 raise
-            logger.exception("connector %s failed to close", self.id)
+            log_failure(logger, error, "connector %s failed to close", self.id)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
         return called(getattr(self._hooks, hook), **arguments)

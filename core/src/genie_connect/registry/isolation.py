@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
-logger = logging.getLogger("genie_connect.registry")
+_logger = logging.getLogger("genie_connect.registry")
 CLEAN_UP_S = 1.0
 """How long cancelled code may take to let go of what it holds before nobody waits for it any more."""
 
@@ -36,6 +37,13 @@ def called(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise
     except BaseException as error:
         raise Crashed(type(error).__name__) from error
+
+
+def log_failure(logger: logging.Logger, error: BaseException, message: str, *args: object) -> None:
+    """Log where foreign code failed and with what type of error, without the text of it, which may hold a secret."""
+    cause = error.__cause__ if isinstance(error, Crashed) and error.__cause__ else error
+    frames = "".join(traceback.format_tb(cause.__traceback__)).rstrip()
+    logger.error(f"{message}: %s\n%s", *args, type(cause).__name__, frames)  # noqa: G004  # ours, not data
 
 
 def explained(error: BaseException) -> str:
@@ -98,7 +106,7 @@ async def _end(task: asyncio.Future[Any]) -> None:
     task.add_done_callback(_looked_at)
     await asyncio.wait((task,), timeout=CLEAN_UP_S)
     if not task.done():
-        logger.error("a connector ignores its cancellation and was left behind: %r", task)
+        _logger.error("a connector ignores its cancellation and was left behind: %r", task)
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:

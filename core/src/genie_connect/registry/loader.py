@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FIRST_PARTY = {"smtp": "genie-connect-smtp", "sandbox": "genie-connect-contrib"}
 """Ids that belong to our own packages, which no other may offer."""
+_ID = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 SAFE_MODE = "GENIE_CONNECT_SAFE_MODE"
 """Environment variable: when set to anything but 0, only our own packages are imported."""
 ALLOW = "GENIE_CONNECT_CONNECTORS"
@@ -153,6 +154,8 @@ def load_all(
 def examine(name: str, plugin: object, *, distribution: str = "", version: str = "") -> Loaded | Failure:
     """Check a plug-in object against the contract, without registering it anywhere."""
     failure = _Stage(name, distribution, version)
+    if not _ID.match(name):
+        return failure.at("name", f"{name!r:.80} is not a connector id", "use small letters, digits, - and _")
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ConnectorSpec)
     try:
