@@ -98,17 +98,14 @@ class _Layout:
             else:
                 self._writers.append(field)
                 same.append([])
-        self._pieces = [""] * (2 * len(self._writers) + 1)
-        self._pieces[::2] = ["".join(run) for run in same]
+        self._pattern = "%s".join(["".join(run).replace("%", "%%") for run in same])
         self._checked: set[tuple[str, ...]] = set()
 
     def head(
         self, copy: Copy, content_names: tuple[str, ...], content_head: bytes, *, smtputf8: bool
     ) -> tuple[bytes, bool]:
-        own = [write(copy) for write in self._writers]
-        pieces = self._pieces[:]
-        pieces[1::2] = own
-        head = "".join(pieces).encode()
+        own = tuple([write(copy) for write in self._writers])
+        head = (self._pattern % own).encode()
         if content_names in self._checked and are_single_lines(own):
             return head, smtputf8  # where its own fields are ASCII a copy needs no more than all of them do
         # A subject that is nothing but a field may come out empty, and then there is none.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TypeAlias
 
 from genie_connect.errors import UnsafeMessage
 from genie_connect.mime.body import (
@@ -72,12 +72,8 @@ def _nothing(_: Sequence[str]) -> tuple[()]:
     return ()
 
 
-class SplicedBody(NamedTuple):
-    """A body, and apart from it, for a last look, what is this copy's own."""
-
-    encoding: Encoding
-    data: bytes
-    own: bytes
+SplicedBody: TypeAlias = tuple[Encoding, bytes, bytes]
+"""The encoding of a body, the body, and once more, for a last look, what in it is this copy's own."""
 
 
 class SplicedText:
@@ -86,8 +82,9 @@ class SplicedText:
     def __init__(self, segments: Sequence[Segment], slots: Slots) -> None:
         runs, lines = _runs_and_lines(segments)
         self._count = len(lines)
-        self._filling = slots.filling([segment for line in lines for segment in line])
-        self._raw = _with_gaps([run.encode() for run in runs])
+        self.own_lines = slots.filling([segment for line in lines for segment in line])
+        """Gives the lines with fields, as a copy with these values has them, one after another."""
+        self._raw = [run.encode() for run in runs]
         self._ascii = all(run.isascii() for run in runs)
         self._long = any(has_long_line(run) for run in self._raw)
         self._size_bytes = sum(map(len, self._raw))
@@ -96,19 +93,15 @@ class SplicedText:
         self._same: dict[bool, SplicedBody] = {}
 
     @cached_property
-    def _unencoded(self) -> list[bytes]:
+    def _unencoded(self) -> bytes:
         check_wire(b"".join(self._raw), eight_bit=True)
-        return self._raw
+        return _pattern(self._raw)
 
     @cached_property
-    def _quoted(self) -> list[bytes]:
+    def _quoted(self) -> bytes:
         quoted = [quoted_printable(run) for run in self._raw]
         check_wire(b"".join(quoted))
-        return quoted
-
-    def own_lines(self, values: Sequence[str]) -> str:
-        """The lines with fields, as this copy has them, one after another."""
-        return self._filling(values)
+        return _pattern(quoted)
 
     def holds(self, token: str, own_lines: str) -> bool:
         """Whether the body of the copy with these lines holds the token."""
@@ -125,21 +118,25 @@ class SplicedText:
             lines.append(b"")
             if len(lines) != self._count:
                 raise UnsafeMessage("a value that begins another line")
-        ascii_only = self._ascii and own.isascii()
+        plain = own.isascii()
+        ascii_only = plain and self._ascii
         if (ascii_only or eight_bit) and not self._long and (len(own) <= MAX_LINE_OCTETS or not has_long_line(own)):
             encoding = Encoding.SEVEN_BIT if ascii_only else Encoding.EIGHT_BIT
-            return SplicedBody(encoding, _filled(self._unencoded, lines), own)
-        if base64_is_smaller(self._size_bytes + len(own), self._costly + costly_octets(own)):
-            wrapped = base64_lines(_filled(self._raw, lines))
-            return SplicedBody(Encoding.BASE64, wrapped[:-2], wrapped)
-        quoted = [quoted_printable(line) for line in lines]
-        return SplicedBody(Encoding.QUOTED_PRINTABLE, _filled(self._quoted, quoted), b"".join(quoted))
+            return encoding, self._unencoded % tuple(lines), own
+        costly = own.count(b"=") if plain else costly_octets(own)
+        if base64_is_smaller(self._size_bytes + len(own), self._costly + costly):
+            wrapped = base64_lines(_pattern(self._raw) % tuple(lines))
+            return Encoding.BASE64, wrapped[:-2], wrapped
+        if quoted_printable(own) != own:
+            lines = [quoted_printable(line) for line in lines]
+            own = b"".join(lines)
+        return Encoding.QUOTED_PRINTABLE, self._quoted % tuple(lines), own
 
     def _same_for_all(self, eight_bit: bool) -> SplicedBody:
         if eight_bit not in self._same:
             body = encoded_text(b"".join(self._raw).decode(), eight_bit=eight_bit)
             check_wire(body.data, eight_bit=eight_bit)
-            self._same[eight_bit] = SplicedBody(body.encoding, body.data, b"")
+            self._same[eight_bit] = (body.encoding, body.data, b"")
         return self._same[eight_bit]
 
 
@@ -166,13 +163,6 @@ def _runs_and_lines(segments: Sequence[Segment]) -> tuple[list[str], list[list[S
     return ["".join(run) for run in runs], own
 
 
-def _with_gaps(runs: Sequence[bytes]) -> list[bytes]:
-    gapped = [b""] * (2 * len(runs) - 1)
-    gapped[::2] = runs
-    return gapped
-
-
-def _filled(runs: Sequence[bytes], lines: Sequence[bytes]) -> bytes:
-    pieces = list(runs)
-    pieces[1::2] = lines
-    return b"".join(pieces)
+def _pattern(runs: Sequence[bytes]) -> bytes:
+    """The runs, with a place for a line between each two of them."""
+    return b"%b".join([run.replace(b"%", b"%%") for run in runs])

@@ -134,12 +134,12 @@ class _Splicer:
         token = next_token(delivery.message_id)
         while self._text.holds(token, text_lines) or self._html.holds(token, html_lines):
             token = next_token(token)
-        text = self._text.body(text_lines, eight_bit=eight_bit)
-        html = self._html.body(html_lines, eight_bit=eight_bit)
-        frame = self._frame(text.encoding, html.encoding)
-        check_wire(b"\r\n".join((text.own, html.own)), eight_bit=frame.eight_bit)
+        text_encoding, text, text_own = self._text.body(text_lines, eight_bit=eight_bit)
+        html_encoding, html, html_own = self._html.body(html_lines, eight_bit=eight_bit)
+        frame = self._frame(text_encoding, html_encoding)
+        check_wire(b"\r\n".join((text_own, html_own)), eight_bit=frame.eight_bit)
         head, smtputf8 = self._head.head(Copy(delivery, values, date), frame.names, frame.content_head)
-        pieces, size_bytes = _spliced(frame, (head, token.encode(), text.data, html.data))
+        pieces, size_bytes = _spliced(frame, (head, token.encode(), text, html))
         return Composed(
             size_bytes=size_bytes,
             needs_8bit=frame.eight_bit,
