@@ -94,6 +94,8 @@ class Session:
         # No transaction begins any more; and the reason is that the server said good-bye.
         self._closing = False
         self._good_bye = False
+        self._stays = False
+        self._turned_away: tuple[Transaction, Reply] | None = None
         # The server may have a transaction open.
         self._dirty = False
         self._in_flight = 0
@@ -107,7 +109,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way and nothing waits."""
-        return not (self._due or self._active or self._waiting)
+        return not (self._due or self._active or self._waiting or self._held)
 
     @property
     def expecting(self) -> bool:
@@ -164,6 +166,8 @@ class Session:
             return
         transaction, stage, index = self._due.popleft()
         self._last_stage = stage
+        # RFC 5321 section 3.8 has it close, so that nothing behind the 421 is done; but some go on.
+        self._stays = self._good_bye
         if stage is Stage.RSET:
             self._reset_answered(transaction, index, reply)
         elif transaction is None:
@@ -173,7 +177,7 @@ class Session:
         else:
             self._ON_REPLY.get((stage, reply.code // 100), Session._out_of_step)(self, transaction, index, reply)
             transaction.heard = True
-        if self._closing and not self._due and not self.over and not self._suspect:
+        if self._closing and not self._due and (self._good_bye or not self._suspect):
             self._end(None)
 
     def unfinished_reply(self) -> None:
@@ -274,7 +278,7 @@ class Session:
     def _begin_chunked(self, transaction: Transaction, out: list[bytes]) -> bool:
         envelope, data = transaction.envelope, transaction.content.data or b""
         mail, (rcpt,) = envelope.mail_command(), envelope.rcpt_commands()
-        if not self._reset_ahead:
+        if self.resumed or not self._reset_ahead:
             out.append(_RSET)
             if self.resumed:
                 # Nothing goes out blindly to a server that may have left long ago.
@@ -335,8 +339,12 @@ class Session:
         self._dirty = not transaction.taken
         self._current = None
 
+    @property
+    def _asked_for_step(self) -> bool:
+        return bool(self._due) and self._due[-1][2] == _SYNC
+
     def _ask_for_step(self, out: list[bytes]) -> bool:
-        if not any(index == _SYNC for _, _, index in self._due):
+        if not self._asked_for_step:
             out.append(_QUIT)
             self._due.append((None, Stage.RSET, _SYNC))
         return False
@@ -451,13 +459,7 @@ class Session:
         if index == _SYNC:
             self._in_step(reply)
         elif reply.code in (221, 421):
-            if transaction is not None and index != _TRAILING:
-                self._server_leaves(transaction, Stage.MAIL, reply)
-                return
-            if transaction is not None:
-                self._finish(transaction)
-            self._good_bye = True
-            self._leave(None)
+            self._reset_in_vain(transaction, index, reply)
         elif index == _TRAILING and transaction is not None:
             if reply.code // 100 == 2 and self._looks_right(reply):
                 self.ladder.chunking_works = True
@@ -473,6 +475,19 @@ class Session:
             self._doubt_the_count()
         else:
             self._end(None)
+
+    def _reset_in_vain(self, transaction: Transaction | None, index: int, reply: Reply) -> None:
+        """The server is going, and says so to a RSET."""
+        if transaction is not None and index == _LEADING:
+            self._server_leaves(transaction, Stage.MAIL, reply)
+            return
+        if transaction is not None and index == _TRAILING:
+            self._finish(transaction)
+        elif transaction is not None:
+            # It has the whole message already; if it stays, its answer to that counts.
+            self._turned_away = transaction, reply
+        self._good_bye = True
+        self._leave(None)
 
     def _looks_right(self, reply: Reply) -> bool:
         first = self._reset_reply
@@ -504,10 +519,8 @@ class Session:
     def _leave(self, transaction: Transaction | None) -> None:
         """Begin nothing more. A server that says 421 and stays may still answer what it has in whole."""
         self._closing = True
-        if (
-            not any(other is not transaction and other.phase is Phase.WHOLE and other.open for other in self._active)
-            and not self._held
-        ):
+        behind = any(other is not transaction and other.phase is Phase.WHOLE and other.open for other in self._active)
+        if not behind and not self._asked_for_step:
             self._end(None)
 
     def _unasked(self, reply: Reply | None) -> None:
@@ -582,7 +595,10 @@ class Session:
             transaction.in_doubt(classify_fault(fault.fault, Stage.FINAL))
 
     def _settle_lost(self, transaction: Transaction, fault: ConnectionFault | None, *, first: bool) -> bool:
-        if fault is None or self._good_bye:
+        if self._turned_away is not None and self._turned_away[0] is transaction and not self._stale(transaction):
+            reply = self._turned_away[1]
+            transaction.settle_rest(Stage.MAIL, classify_reply(Stage.MAIL, reply), reply)
+        elif fault is None or (self._good_bye and not self._stays):
             self._give_back(transaction)
         elif transaction.phase is Phase.WHOLE:
             transaction.settle_rest(Stage.FINAL, classify_fault(fault.fault, Stage.FINAL))
