@@ -118,11 +118,18 @@ async def batch_of(case: Case) -> Batch:
     return Batch(message=message, sender=sender, deliveries=(delivery,))
 
 
+@pytest.fixture(params=["off", "envelope", "next", "chunking"])
+def pipelining(request: pytest.FixtureRequest) -> str:
+    """How far commands run ahead of their replies, each in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
-async def sending(real_server: RealServer) -> AsyncIterator[Sending]:
+async def sending(real_server: RealServer, pipelining: str) -> AsyncIterator[Sending]:
     """The SMTP connector as it is installed, connected to each real server."""
     handle = Registry.discover(allow=["smtp"], strict=True)["smtp"]
-    settings = handle.settings({"host": real_server.host, "port": real_server.port, "security": "none"})
+    fields = {"host": real_server.host, "port": real_server.port, "security": "none", "pipelining": pipelining}
+    settings = handle.settings(fields)
     state = await handle.open(settings, Runtime(connection=real_server.name))
     yield Sending(real_server, handle, state)
     await handle.close(state)
@@ -193,3 +200,41 @@ async def test_many_copies_share_connections_and_each_arrives_once(sending: Send
         await sending.server.arrived([recipient], delivery.message_id.encode())
         (one,) = sending.server.deliveries(delivery.message_id.encode())
         assert one.rcpt_to == (recipient,)
+
+
+_STATES = {"copy": State.ACCEPTED, "refused": State.REJECTED, "temporary": State.DEFERRED}
+
+
+_NAMES = ("copy", "refused", "copy", "copy", "temporary", "refused", "copy") * 6
+MIXTURE = {
+    f"{name}{number if name == 'copy' else ''}@d{number}.example.com": _STATES[name]
+    for number, name in enumerate(_NAMES)
+}
+
+
+async def broadcast_of(recipients: list[str], *, sender: str = SENDER) -> Batch:
+    """One copy for each recipient."""
+    message = Message(from_=sender, subject="News", text=".dot\r\nHello")
+    address = Address.parse(sender)
+    clearance = await SuppressionGate().clear([Address.parse(email) for email in recipients], message.purpose)
+    deliveries = tuple(
+        Delivery(message_id=new_message_id(address), recipients=(cleared,), to=(cleared.address,))
+        for cleared in clearance.cleared
+    )
+    return Batch(message=message, sender=address, deliveries=deliveries)
+
+
+async def test_refusals_in_the_stream_stay_where_they_belong(sending: Sending) -> None:
+    """Forty-two copies, a third of them refused: each accepted copy arrives once, and at its own recipient."""
+    batch = await broadcast_of(list(MIXTURE))
+    context = SendContext(attempt_id="mixed", deadline=SystemClock().monotonic() + 60, clock=StoppedCalendar())
+    outcomes = await sending.handle.send(sending.state, batch, context, sending.handle.capabilities())
+    assert {outcome.recipient: outcome.state for outcome in outcomes} == MIXTURE
+    for delivery in batch.deliveries:
+        recipient = delivery.addresses[0].email
+        marker = delivery.message_id.encode()
+        if MIXTURE[recipient] is State.ACCEPTED:
+            await sending.server.arrived([recipient], marker)
+        assert [one.rcpt_to for one in sending.server.deliveries(marker)] == (
+            [(recipient,)] if MIXTURE[recipient] is State.ACCEPTED else []
+        )

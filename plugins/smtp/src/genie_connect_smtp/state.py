@@ -34,6 +34,11 @@ class SmtpState:
         self.signing = signing
         self._place = place
 
+    @property
+    def ladder(self) -> Ladder:
+        """What is known of how far commands may run ahead on this server."""
+        return self._place.ladder
+
     async def _open(self, limits: Limits) -> Connection:
         connection = await Opening(self._place, limits).run()
         self.learned(connection.extensions)
