@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             return
         if session.over:
             abort(self._transport, self._sock)
-        elif not session.idle or (supply.pending and not session.full):
+        elif self._paused or not session.idle or (supply.pending and not session.full):
             self._keep_watch()
             return
         self._served.set_result(None)

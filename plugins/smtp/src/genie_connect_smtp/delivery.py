@@ -28,7 +28,8 @@ class SmtpDelivery:
         self.moved = False
         self.composed: dict[bool, Composed] = {}
         # The same mailbox twice would be two copies, and a server may answer differently the second time.
-        self.waiting = list({address.email: address for address in delivery.addresses}.values())
+        addresses = delivery.addresses
+        self.waiting = list({address.email: address for address in addresses}.values() if addresses[1:] else addresses)
         self._batch = batch
         self._now: list[Address] = []
         self._results: dict[str, Result] = {}
@@ -77,7 +78,8 @@ class SmtpDelivery:
         for address, result in zip(self._now, transaction.results, strict=True):
             if result is not None:
                 self._results[address.email] = result
-        self.waiting = [address for address in self.waiting if address.email not in self._results]
+        results = self._results
+        self.waiting = [address for address in self.waiting if address.email not in results]
 
     def settle(self, addresses: Iterable[Address], verdict: Verdict, text: str | None = None) -> None:
         """Give these the result of a check that was made before the server was told anything."""

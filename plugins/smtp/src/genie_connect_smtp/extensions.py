@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import attrs
 
@@ -27,23 +28,23 @@ class Extensions:
     def __contains__(self, keyword: object) -> bool:
         return isinstance(keyword, str) and keyword.lower() in self.keywords
 
-    @property
+    @cached_property
     def max_message_bytes(self) -> int | None:
         """The SIZE limit; ``None`` where there is none or 0 was announced (RFC 1870 section 3)."""
         value = self.keywords.get("size", "").strip()
         return int(value) or None if value.isascii() and value.isdigit() and len(value) <= 20 else None
 
-    @property
+    @cached_property
     def max_recipients(self) -> int | None:
         """RCPTMAX of LIMITS (RFC 9422)."""
         return self._limit("rcptmax")
 
-    @property
+    @cached_property
     def max_transactions(self) -> int | None:
         """MAILMAX of LIMITS (RFC 9422): messages for each connection."""
         return self._limit("mailmax")
 
-    @property
+    @cached_property
     def max_recipient_domains(self) -> int | None:
         """RCPTDOMAINMAX of LIMITS (RFC 9422): different recipient domains for each connection."""
         return self._limit("rcptdomainmax")

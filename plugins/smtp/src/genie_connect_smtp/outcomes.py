@@ -101,5 +101,9 @@ def before_mail(verdict: Verdict) -> Result:
 
 def provider_id(reply: Reply) -> str | None:
     """The id that the server gave the message, as it stands in the final reply."""
-    found = next((match for pattern in _PROVIDER_IDS if (match := pattern.search(reply.text))), None)
-    return found[1].rstrip(".") if found else None
+    text = reply.text
+    for pattern in _PROVIDER_IDS:
+        found = pattern.search(text)
+        if found:
+            return found[1].rstrip(".")
+    return None

@@ -109,9 +109,12 @@ class Pool:
         while self._idle:
             connection, timer = self._idle.pop()
             timer.cancel()
-            if connection.usable:
+            if not connection.usable:
+                connection.abort()
+            elif self._may_serve_again(connection):
                 return connection
-            connection.abort()
+            else:
+                self._say_good_bye(connection)
         return None
 
     def _may_serve_again(self, connection: Connection) -> bool:

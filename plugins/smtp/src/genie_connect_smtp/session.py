@@ -74,6 +74,8 @@ class Session:
         self.max_transactions = max_transactions
         self.supply: Callable[[], Transaction | None] = _nothing
         self.copies = 1
+        # The rung for one of so many copies, as long as the ladder has this top.
+        self._rung_known: tuple[Rung, int, Rung] | None = None
         self.resumed = False
         self.over = False
         self.served = 0
@@ -234,15 +236,22 @@ class Session:
             return True
         if self._in_flight:
             return self.ladder.chunking_works and self._in_flight < self.ladder.window
-        return self.ladder.top >= Rung.NEXT and "pipelining" in self.extensions
+        return self._rung() >= Rung.NEXT
 
     def _rung_for(self, transaction: Transaction) -> Rung:
-        rung = self.ladder.rung(self.extensions, copies=self.copies)
+        rung = self._rung()
         alone = len(transaction.results) == 1 and transaction.content.data is not None
         if rung is Rung.CHUNKING and not (alone and transaction.sends_content):
             # Which of several recipients are taken has to be known before the content goes.
             return Rung.NEXT
         return rung
+
+    def _rung(self) -> Rung:
+        known, top = self._rung_known, self.ladder.top
+        if known is None or known[0] is not top or known[1] != self.copies:
+            rung = self.ladder.rung(self.extensions, copies=self.copies)
+            self._rung_known = known = top, self.copies, rung
+        return known[2]
 
     def _may_begin(self, transaction: Transaction, rung: Rung) -> bool:
         if not self._due:
