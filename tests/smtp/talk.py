@@ -54,9 +54,13 @@ class Talk:
 
     def hear(self, *lines: str) -> list[str]:
         """Tell it these replies, as one segment, and let it write; what it wrote then."""
+        self.hear_quietly(*lines)
+        return self.go()
+
+    def hear_quietly(self, *lines: str) -> None:
+        """Tell it these replies."""
         for line in lines:
             self.session.receive(Reply.of(int(line[:3]), (line[4:],)))
-        return self.go()
 
     def lose(self, fault: Fault = Fault.DISCONNECT) -> None:
         """The connection breaks."""
