@@ -226,6 +226,7 @@ class TestBreaker:
 
         first.sends_with(gated)
         async with scripted_host(first, second, clock=clock) as made:
+            made.connection("first").proven()
             breaker = made.connection("first").breaker
             early, bad = (asyncio.create_task(made.send(letter())) for _ in range(2))
             await settled()
@@ -275,6 +276,7 @@ class TestBreaker:
 
         first.sends_with(mixed)
         async with scripted_host(first, second, clock=FakeClock()) as made:
+            made.connection("first").proven()
             signed_in = asyncio.create_task(made.send(letter()))
             await settled()
             await made.send(letter())
