@@ -9,10 +9,12 @@ from typing import Final, Protocol
 
 from genie_connect.errors import GenieConnectError
 from genie_connect.mime import Composed
+from genie_connect.model.outcome import State
 from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail
+from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Transaction
 
@@ -57,14 +59,39 @@ class Feed:
         self._max_recipients = state.settings.max_recipients
         self._ready: deque[SmtpDelivery] = deque()
         self._aside: dict[asyncio.Task[None], SmtpDelivery] = {}
+        self._loop = asyncio.get_running_loop()
+        self._pace = state.pace
+        self._left_at: dict[Transaction, float] = {}
+        self._turn: asyncio.TimerHandle | None = None
 
     @property
     def pending(self) -> bool:
-        """Whether a copy is being composed aside."""
-        return bool(self._aside or self._ready)
+        """Whether a copy is being composed aside, or waits for its turn."""
+        return bool(self._aside or self._ready or self._turn)
 
     def next(self) -> Transaction | None:
-        """The next transaction that this connection can take."""
+        """The next transaction that this connection can take, if it may leave now."""
+        now = self._loop.time()
+        if self._session.served >= self._pace.messages_per_connection(now):
+            self._session.retire()
+        if self._turn is not None or self._session.full or len(self._aside) >= _MOST_ASIDE:
+            return None
+        wait_s = self._pace.admit(now)
+        if wait_s > 0:
+            self._turn = self._loop.call_later(wait_s, self._my_turn)
+            return None
+        transaction = self._next()
+        if transaction is None:
+            self._pace.message_lost(now)
+        else:
+            self._left_at[transaction] = now
+        return transaction
+
+    def _my_turn(self) -> None:
+        self._turn = None
+        self._connection.pump()
+
+    def _next(self) -> Transaction | None:
         while not self._session.full and len(self._aside) < _MOST_ASIDE:
             delivery = self._ready.popleft() if self._ready else self._queue.take()
             if delivery is None:
@@ -79,14 +106,36 @@ class Feed:
         delivery: SmtpDelivery = transaction.owner
         self.on_their_way.discard(delivery)
         self.gave_back = self.gave_back or transaction.returned
+        self._tell_pace(transaction)
         delivery.absorb(transaction)
         if delivery.waiting:
             self._queue.put_back(delivery)
         else:
             self._queue.ended(delivery)
 
+    def _tell_pace(self, transaction: Transaction) -> None:
+        left_at = self._left_at.pop(transaction)
+        results = () if transaction.returned else transaction.settled()
+        if not results:
+            self._pace.message_lost(left_at)
+            return
+        # Recipients are refused for their own sake; what was said last is about the message.
+        telling = max(results, key=lambda result: (result.verdict.state is State.ACCEPTED, result.stage is Stage.FINAL))
+        self._pace.message_answered(
+            self._loop.time(),
+            left_at,
+            stage=telling.stage,
+            verdict=telling.verdict,
+            reply=telling.reply,
+            # The session has counted this one already.
+            served=max(0, self._session.served - 1),
+        )
+
     async def close(self) -> None:
         """Give back what was composed and not sent."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         aside = list(self._aside)
         for task in aside:
             task.cancel()

@@ -174,6 +174,21 @@ class SmtpSettings:
         minimum=1,
         maximum=10_000,
     )
+    rate_per_second: float | None = setting(
+        title="Messages a second",
+        help="Never faster than this, over all connections. Without it, as fast as the server takes them.",
+        group="advanced",
+        default=None,
+        example=14.0,
+        minimum=0.001,
+        maximum=100_000,
+    )
+    adaptive: bool = setting(
+        title="Adapt to the server's limits",
+        help="Learn from answers such as 454 Throttling failure how fast the server takes messages, and keep to it.",
+        group="advanced",
+        default=True,
+    )
     idle_timeout_s: float = setting(
         title="Idle time",
         help="Seconds a connection is kept open for the next message.",

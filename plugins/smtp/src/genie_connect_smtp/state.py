@@ -16,13 +16,14 @@ from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.opening import Opening, Place
+from genie_connect_smtp.pace import Pace
 from genie_connect_smtp.pool import Pool
 from genie_connect_smtp.resolve import Resolver
 from genie_connect_smtp.settings import SmtpSettings
 
 
 class SmtpState:
-    """Settings, pool, what signs, and the capability table, effective once a server has answered EHLO."""
+    """Settings, pool, pace, what signs, and the capability table, effective once a server has answered EHLO."""
 
     def __init__(
         self, settings: SmtpSettings, runtime: Runtime, place: Place, signing: SigningPool | None = None
@@ -31,6 +32,12 @@ class SmtpState:
         self.runtime = runtime
         self.capabilities: CapabilityTable = declared(settings)
         self.pool = Pool(settings, self._open)
+        self.pace = Pace(
+            rate_per_second=settings.rate_per_second,
+            adaptive=settings.adaptive,
+            max_connections=settings.max_connections,
+            messages_per_connection=settings.messages_per_connection,
+        )
         self.signing = signing
         self._place = place
 
