@@ -13,6 +13,7 @@ from genie_connect.model.outcome import State
 from genie_connect_smtp import connection as connection_module
 from genie_connect_smtp import plugin
 from genie_connect_smtp.connection import Connection
+from genie_connect_smtp.ladder import Rung
 from genie_connect_spec.fixtures import StartScriptedSmtp
 from genie_connect_spec.smtp_script import Delay, HalfClose, Hang, Reset, Say, SayThen, ehlo_reply, on
 from tests.smtp.support import batch, context, delivery, opened, send_once, settings_for
@@ -116,6 +117,8 @@ async def test_cancelling_in_the_stream_never_shifts_replies(pipelining: str, sc
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+        # Nor is the server held to be one that breaks connections.
+        assert state.ladder.top is (Rung.CHUNKING if pipelining == "chunking" else Rung.NEXT)
         outcomes = await plugin.connector_send(state, batch(*_copies(20)), context())
     assert {outcome.state for outcome in outcomes} == {State.ACCEPTED}
     assert len(server.connections) == 2

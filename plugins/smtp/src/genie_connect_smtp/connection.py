@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             self.pump()
             await served
         except BaseException:
-            self._fail(Fault.DISCONNECT)
+            self._fail(Fault.DISCONNECT, by_us=True)
             raise
         finally:
             self._served = self._supply = None
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once; what is on its way counts as lost."""
         if self._served is not None and not self.session.over:
-            self._fail(Fault.DISCONNECT)
+            self._fail(Fault.DISCONNECT, by_us=True)
         abort(self._transport, self._sock)
 
     def pump(self) -> None:
@@ -319,9 +319,9 @@ class Connection(asyncio.Protocol):
             self._quitting.set_result(None)
         self._fail(Fault.DISCONNECT)
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, fault: Fault, *, by_us: bool = False) -> None:
         session = self.session
-        session.lost(ConnectionFault(session.stage, fault))
+        session.lost(ConnectionFault(session.stage, fault), by_us=by_us)
         if self._served is not None and not self._served.done():
             self.pump()
         elif self._supply is not None:

@@ -197,10 +197,13 @@ class Session:
             self.streaming.settle_rest(Stage.BODY, verdict)
         self._end(None)
 
-    def lost(self, fault: ConnectionFault) -> None:
-        """The connection can no longer be used."""
-        if not self.over:
-            self._end(fault)
+    def lost(self, fault: ConnectionFault, *, by_us: bool = False) -> None:
+        """The connection can no longer be used; ``by_us`` says that the server has no part in it."""
+        if self.over:
+            return
+        if fault.fault is Fault.DISCONNECT and not by_us and self._in_flight > 1 and not self._good_bye:
+            self.ladder.step_down(Rung.NEXT, "a connection broke with several messages on their way")
+        self._end(fault)
 
     # What to write.
 
@@ -581,8 +584,6 @@ class Session:
         if self.over:
             return
         self.over = True
-        if fault is not None and self._in_flight > 1 and not self._good_bye:
-            self.ladder.step_down(Rung.NEXT, "a connection broke with several messages on their way")
         if self._suspect:
             self._disbelieve(fault or ConnectionFault(Stage.FINAL, Fault.EXTRA_REPLY))
         first = True
