@@ -105,7 +105,6 @@ PLANS = st.builds(
         st.builds(PassedOver, connection=TEXTS, reasons=st.lists(TEXTS, max_size=2).map(tuple)), max_size=2
     ).map(tuple),
     emulated=st.lists(st.builds(Emulated, connection=TEXTS, capability=TEXTS, how=TEXTS), max_size=2).map(tuple),
-    notes=st.lists(TEXTS, max_size=2).map(tuple),
     chunk=st.none() | st.integers(1, 1000),
 )
 ATTEMPTS = st.builds(

@@ -122,9 +122,14 @@ class Attachment:
         The file belongs to the caller, who removes it when the message is done with.
         """
         handle, name = tempfile.mkstemp(dir=directory, prefix="attachment-")
-        with os.fdopen(handle, "wb") as file:
-            async for chunk in stream:
-                file.write(chunk)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                async for chunk in stream:
+                    file.write(chunk)
+        except BaseException:
+            # Nobody else knows its name.
+            os.unlink(name)  # noqa: PTH108
+            raise
         return cls.from_path(name, filename=filename, content_type=content_type, content_id=content_id)
 
     @property

@@ -32,7 +32,6 @@ class Plan:
     order: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     emulated: tuple[Emulated, ...] = ()
-    notes: tuple[str, ...] = ()
     chunk: int | None = None
 
     def explain(self) -> str:
@@ -46,5 +45,4 @@ class Plan:
             lines.append("nothing can carry this message")
         lines += [f"passed over {skipped.connection}: {'; '.join(skipped.reasons)}" for skipped in self.passed_over]
         lines += [f"{item.connection}: {item.how} ({item.capability})" for item in self.emulated]
-        lines += self.notes
         return "\n".join(lines)
