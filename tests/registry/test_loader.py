@@ -556,21 +556,21 @@ class TestInstalledPackages:
 
     async def test_a_package_is_found_and_sends(self, site: Path) -> None:
         """By its entry point alone."""
-        install(site, "acme-mail", module="acme_mail", source=GOOD_MODULE)
-        registry = Registry.discover(allow=["acme_mail"])
-        handle = registry["acme_mail"]
-        assert (handle.distribution, handle.version) == ("acme-mail", "1.0")
-        async with Host.open({"connections": {"a": {"connector": "acme_mail"}}}, registry=registry) as host:
+        install(site, "shelf-mail", module="shelf_mail", source=GOOD_MODULE)
+        registry = Registry.discover(allow=["shelf_mail"])
+        handle = registry["shelf_mail"]
+        assert (handle.distribution, handle.version) == ("shelf-mail", "1.0")
+        async with Host.open({"connections": {"a": {"connector": "shelf_mail"}}}, registry=registry) as host:
             assert (await host.send(letter())).accepted
 
     def test_the_switches_act_before_any_import(self, site: Path) -> None:
         """The module of a connector that is not wanted is never run."""
         source = "raise SystemExit('imported')"
-        install(site, "acme-mail", module="acme_mail", source=source)
+        install(site, "shelf-mail", module="shelf_mail", source=source)
         for options in ({"allow": ["smtp"]}, {"safe_mode": True}):
             registry = Registry.discover(**options)
-            assert {failure.stage for failure in registry.failures if failure.connector == "acme_mail"} == {"allow"}
-            assert "acme_mail" not in sys.modules
+            assert {failure.stage for failure in registry.failures if failure.connector == "shelf_mail"} == {"allow"}
+            assert "shelf_mail" not in sys.modules
 
     @pytest.mark.parametrize(
         "source",
@@ -578,28 +578,28 @@ class TestInstalledPackages:
     )
     def test_a_module_that_does_not_import(self, site: Path, source: str) -> None:
         """It is a failure, and the others load."""
-        install(site, "acme-mail", module="acme_mail", source=source)
+        install(site, "shelf-mail", module="shelf_mail", source=source)
         install(site, "good-mail", module="good_mail", source=GOOD_MODULE)
-        registry = Registry.discover(allow=["acme_mail", "good_mail"])
+        registry = Registry.discover(allow=["shelf_mail", "good_mail"])
         assert "good_mail" in registry
-        assert [each.stage for each in registry.failures if each.distribution == "acme-mail"] == ["import"]
+        assert [each.stage for each in registry.failures if each.distribution == "shelf-mail"] == ["import"]
 
     @pytest.mark.parametrize(
         "listed",
         [
-            "[genie_connect.connectors.v1]\nacme_mail\n",
-            "[genie_connect.connectors.v1]\nacme_mail = not a reference!!\n",
-            "[genie_connect.connectors.v1]\nacme_mail = acme_mail:nothing\n",
-            "[genie_connect.connectors.v1]\nacme_mail =\n",
+            "[genie_connect.connectors.v1]\nshelf_mail\n",
+            "[genie_connect.connectors.v1]\nshelf_mail = not a reference!!\n",
+            "[genie_connect.connectors.v1]\nshelf_mail = shelf_mail:nothing\n",
+            "[genie_connect.connectors.v1]\nshelf_mail =\n",
         ],
     )
     def test_a_damaged_list_of_entry_points(self, site: Path, listed: str) -> None:
         """It is the failure of that package, not of the discovery."""
-        install(site, "acme-mail", module="acme_mail", source=GOOD_MODULE, entry_points=listed)
+        install(site, "shelf-mail", module="shelf_mail", source=GOOD_MODULE, entry_points=listed)
         install(site, "good-mail", module="good_mail", source=GOOD_MODULE)
         registry = Registry.discover(safe_mode=False)
         assert "good_mail" in registry
-        assert [each.stage for each in registry.failures if each.distribution == "acme-mail"] == ["import"]
+        assert [each.stage for each in registry.failures if each.distribution == "shelf-mail"] == ["import"]
 
     def test_a_damaged_list_of_another_group_is_not_ours(self, site: Path) -> None:
         """Nor may it keep us from finding connectors."""
@@ -611,19 +611,19 @@ class TestInstalledPackages:
 
     def test_a_package_without_metadata(self, site: Path) -> None:
         """A folder that an interrupted uninstall left behind."""
-        install(site, "acme-mail", module="acme_mail", source=GOOD_MODULE)
-        (site / "acme_mail-1.0.dist-info" / "METADATA").unlink()
+        install(site, "shelf-mail", module="shelf_mail", source=GOOD_MODULE)
+        (site / "shelf_mail-1.0.dist-info" / "METADATA").unlink()
         install(site, "good-mail", module="good_mail", source=GOOD_MODULE)
         assert "good_mail" in Registry.discover(safe_mode=False)
 
     def test_a_stale_copy_is_no_rival(self, site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         """The same package further down the path is shadowed, as its modules are."""
-        install(site, "acme-mail", module="acme_mail", source=GOOD_MODULE)
+        install(site, "shelf-mail", module="shelf_mail", source=GOOD_MODULE)
         older = tmp_path_factory.mktemp("older")
-        install(older, "acme-mail", module="acme_mail", source="raise SystemExit")
+        install(older, "shelf-mail", module="shelf_mail", source="raise SystemExit")
         sys.path.append(str(older))
         try:
-            assert "acme_mail" in Registry.discover(allow=["acme_mail"])
+            assert "shelf_mail" in Registry.discover(allow=["shelf_mail"])
         finally:
             sys.path.remove(str(older))
 
