@@ -11,7 +11,13 @@
     ├── ContractViolation          a connector broke the contract
     ├── NoConnection               no connection can carry the message; holds the plan that says why
     ├── UnsafeMessage              a composed message must not reach a wire: a defect of this package
-    └── WebhookRejected            a webhook request is unsigned, stale or malformed
+    ├── WebhookRejected            a webhook request is unsigned, stale or malformed
+    ├── StoreError                 the store cannot be used; nothing was written in part
+    │   ├── StoreUnavailable       it cannot be reached, read or written just now
+    │   ├── StoreVersion           its schema is older or newer than this version needs
+    │   └── StoreKey               its secrets are encrypted with another key
+    ├── IdempotencyConflict        the key was used for another content
+    └── EngineUnavailable          the engine cannot be reached
 
 Each pickles, carries machine-readable fields, and holds neither a secret nor a list of recipients in its text.
 """
@@ -30,11 +36,17 @@ __all__ = [
     "ConfigurationError",
     "ConnectorUnavailable",
     "ContractViolation",
+    "EngineUnavailable",
     "GenieConnectError",
+    "IdempotencyConflict",
     "NoConnection",
     "Problem",
     "SecretUnavailable",
     "SettingsError",
+    "StoreError",
+    "StoreKey",
+    "StoreUnavailable",
+    "StoreVersion",
     "UnsafeMessage",
     "ValidationError",
     "WebhookRejected",
@@ -188,3 +200,53 @@ class WebhookRejected(GenieConnectError):
         super().__init__(f"webhook refused: {reason}")
         self.reason = reason
         self.status = status
+
+
+class StoreError(GenieConnectError):
+    """The store cannot be used. What was asked has not been done, not even in part."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, read or written just now: no such file, locked, disk full, connection lost."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class StoreVersion(StoreError):
+    """The store's schema is older or newer than this version of the package works with."""
+
+    code = "store_version"
+
+    def __init__(self, message: str, *, found: str | None, wanted: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
+        self.wanted = wanted
+
+
+class StoreKey(StoreError):
+    """The secrets in the store cannot be decrypted with the key that was given."""
+
+    code = "store_key"
+
+
+class IdempotencyConflict(GenieConnectError):
+    """An idempotency key came again with another content. Nothing was sent."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} was used for a send with another content",
+            hint="give each send a key of its own, and the same key only to repeat the same send",
+        )
+        self.key = key
+
+
+class EngineUnavailable(GenieConnectError):
+    """The engine cannot be reached or does not accept work."""
+
+    code = "engine_unavailable"
+    retryable = True

@@ -1,0 +1,1 @@
+"""Broadcasts: reading recipients, loading them into the ledger, and following how far they are."""

@@ -1,0 +1,1 @@
+"""Working on units: claiming them, sending what they hold, and looking after those whose worker died."""

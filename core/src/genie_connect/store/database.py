@@ -1,0 +1,173 @@
+"""Opening the store: one SQLite file in WAL mode, or PostgreSQL.
+
+SQLite takes one writer at a time, so there is one connection that writes (``BEGIN IMMEDIATE``, so that it never has to
+give up half-way) and a few that read. PostgreSQL has a pool for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from genie_connect.clock import Clock, SystemClock
+from genie_connect.errors import ConfigurationError
+from genie_connect.store.faults import told
+from genie_connect.store.migrate import prepare
+
+DEFAULT_TENANT = "default"
+BUSY_TIMEOUT_MS = 30_000
+READERS = 4
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+class Database:
+    """An open store, as one tenant sees it. To be entered with ``async with``.
+
+    A SQLite file that is not there is made, and its schema brought up to date; PostgreSQL is only checked. Raises
+    ``StoreUnavailable``, ``StoreVersion``, on entering, and ``ConfigurationError`` for a URL of another kind.
+    """
+
+    def __init__(self, url: str, *, tenant: str = DEFAULT_TENANT, clock: Clock | None = None) -> None:
+        self.url = _parsed(url)
+        self.tenant = tenant
+        self.clock = clock or SystemClock()
+        self._writing: AsyncEngine | None = None
+        self._reading: AsyncEngine | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file; else it is PostgreSQL."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def title(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def now(self) -> float:
+        """The time of day, as it is kept: seconds since 1970."""
+        return self.clock.now().timestamp()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        try:
+            await prepare(self)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Make the engines without looking at the schema, which is what migrations need."""
+        if self.is_sqlite:
+            self._writing = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
+            self._reading = _sqlite_engine(self.url, size=READERS, begin="BEGIN")
+        else:
+            self._writing = self._reading = create_async_engine(
+                self.url, pool_size=READERS + 1, max_overflow=READERS, pool_pre_ping=True
+            )
+
+    async def close(self) -> None:
+        """Let go of all connections. May be called twice."""
+        for engine in {self._writing, self._reading} - {None}:
+            if engine is not None:
+                await engine.dispose()
+        self._writing = self._reading = None
+
+    @asynccontextmanager
+    async def begin(self, *, synced: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes. Raises ``StoreUnavailable`` where it cannot be done; nothing of it is kept then.
+
+        Without ``synced`` the last such transactions may be lost with the power, whole and from the end; never by the
+        death of a process.
+        """
+        async with told(self), self._open(self._writing).connect() as connection:
+            if self.is_sqlite:
+                await self._sync(connection, synced=synced)
+            async with connection.begin():
+                if not synced and not self.is_sqlite:
+                    await connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+                yield connection
+
+    async def _sync(self, connection: AsyncConnection, *, synced: bool) -> None:
+        # A pragma for each transaction would cost as much as a statement, so it is set when it changes.
+        facts = connection.sync_connection.info if connection.sync_connection is not None else {}
+        if facts.get("synced", True) is synced:
+            return
+        raw = await connection.get_raw_connection()
+        cursor = await raw.driver_connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")  # type: ignore[union-attr]
+        await cursor.close()
+        facts["synced"] = synced
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that reads. Raises ``StoreUnavailable``."""
+        async with told(self), self._open(self._reading).connect() as connection:
+            yield connection
+
+    def _open(self, engine: AsyncEngine | None) -> AsyncEngine:
+        if engine is None:
+            raise AssertionError("the database is not open")
+        return engine
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        hint = "use sqlite:///file.db or postgresql://user@host/name"
+        raise ConfigurationError("the store's URL cannot be read", hint=hint) from None
+    driver = _DRIVERS.get(parsed.get_backend_name())
+    if driver is None:
+        hint = "use sqlite:///file.db or postgresql://user@host/name"
+        raise ConfigurationError(f"the store cannot be kept in {parsed.get_backend_name()}", hint=hint)
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError("the store's URL names no file", hint="use sqlite:///file.db")
+    return parsed.set(drivername=driver)
+
+
+def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
+    folder = Path(url.database or "").parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder} for the store", hint="make it, or name another place")
+    engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, record: Any) -> None:
+        # The driver's own transactions begin late and end early; ours begin where SQLAlchemy says.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "temp_store = MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
