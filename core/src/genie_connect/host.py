@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -263,9 +263,10 @@ class Host:
             async for group in groups:
                 # Closed here, not when it is collected: whoever stops listening must find nothing still running.
                 work = self._broadcast_chunk(message, check, group, connection, timeout_s, policy)
-                async with aclosing(work) as outcomes:
-                    async for outcome in outcomes:
-                        yield outcome
+                async with aclosing(work) as known:
+                    async for outcomes in known:
+                        for outcome in outcomes:
+                            yield outcome
 
     async def _broadcast_chunk(
         self,
@@ -275,15 +276,16 @@ class Host:
         connection: str | None,
         timeout_s: float,
         policy: SendPolicy | None,
-    ) -> AsyncGenerator[Outcome]:
+    ) -> AsyncGenerator[Sequence[Outcome]]:
         by_key = {recipient.address.key: recipient for recipient in group}
         route = self._route(message, broadcast=True, merge=check.template.active, only=connection)
         sender = self._sender(message, route)
         clearance = await self.suppressions.clear((each.address for each in by_key.values()), message.purpose)
         for outcome in clearance.suppressed:
             self.observers.notify("recipient_suppressed", outcome=outcome)
-            yield outcome
+        yield clearance.suppressed
         deliveries: list[Delivery] = []
+        refused: list[Outcome] = []
         for cleared in clearance.cleared:
             recipient = by_key[cleared.address.key]
             refusal = check.refusal(recipient)
@@ -291,15 +293,15 @@ class Host:
                 deliveries.append(_copy(sender, cleared, recipient, check.merge_of(recipient)))
                 continue
             self.observers.notify("message_rejected", connection="", outcome=refusal)
-            yield refusal
+            refused.append(refusal)
+        yield refused
         if not deliveries:
             return
         key = deliveries[0].message_id
         outcomes, _ = await self._deliver(
             message, deliveries, route, key=key, timeout_s=timeout_s, policy=policy, broadcast=True
         )
-        for outcome in outcomes.values():
-            yield outcome
+        yield tuple(outcomes.values())
 
     async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
         """Ask the provider what became of an attempt whose outcome is ``unknown``.
@@ -417,30 +419,40 @@ def _copy(sender: Address, cleared: Cleared, recipient: Recipient, merge: Frozen
 async def _chunks(
     recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike], size: int
 ) -> AsyncGenerator[list[Recipient]]:
-    group: list[Recipient] = []
-    seen: set[str] = set()
-    async for given in _each(recipients):
-        recipient = given if isinstance(given, Recipient) else Recipient(address=given)
-        if recipient.address.key in seen:
-            continue
-        seen.add(recipient.address.key)
-        group.append(recipient)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-async def _each(
-    recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike],
-) -> AsyncIterator[Recipient | AddressLike]:
+    chunks = _Chunks(size)
     if isinstance(recipients, AsyncIterable):
-        async for recipient in recipients:
-            yield recipient
+        async for given in recipients:
+            if chunks.add(given):
+                yield chunks.take()
     else:
-        for recipient in recipients:
-            yield recipient
+        for given in recipients:
+            if chunks.add(given):
+                yield chunks.take()
+    if rest := chunks.take():
+        yield rest
+
+
+class _Chunks:
+    """Collects recipients, each mailbox once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._group: list[Recipient] = []
+        self._seen: set[str] = set()
+
+    def add(self, given: Recipient | AddressLike) -> bool:
+        """One more recipient; whether the chunk is full."""
+        recipient = given if isinstance(given, Recipient) else Recipient(address=given)
+        key = recipient.address.key
+        if key not in self._seen:
+            self._seen.add(key)
+            self._group.append(recipient)
+        return len(self._group) == self._size
+
+    def take(self) -> list[Recipient]:
+        """What has been collected since the last time."""
+        group, self._group = self._group, []
+        return group
 
 
 def _store(config: Config) -> SuppressionStore:

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 
@@ -22,6 +23,7 @@ from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.limiter import OverLimit
 from genie_connect.delivery.never_left import not_opened, over_limit, unchecked, untried
 from genie_connect.delivery.observers import Observers
+from genie_connect.delivery.pending import Pending
 from genie_connect.delivery.planner import Route, chunk_size
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.model.batch import Batch, Cleared, Delivery
@@ -50,39 +52,13 @@ class SendPolicy:
     at_least_once: bool = False
 
 
-@attrs.define(eq=False)
-class _Pending:
-    """A recipient without a final outcome: what is known so far, and where it may go next.
-
-    ``doubt`` is set once a hand-over had no answer. ``repeat`` is then the batch that went without one, which only as
-    a whole is recognised by its key.
-    """
-
-    delivery: int
-    cleared: Cleared
-    outcome: Outcome | None = None
-    doubt: Outcome | None = None
-    repeat: tuple[_Pending, ...] = ()
-    barred: set[str] = attrs.field(factory=set)
-    bound_to: str | None = None
-    ready_at: dict[str, float] = attrs.field(factory=dict)
-    tries: dict[str, int] = attrs.field(factory=dict)
-
-    @property
-    def email(self) -> str:
-        return self.cleared.address.email
-
-    def eligible(self, connection: str, policy: SendPolicy) -> bool:
-        if self.bound_to not in (None, connection) or connection in self.barred:
-            return False
-        return self.tries.get(connection, 0) < policy.attempts_per_connection
-
-    def final(self, outcome: Outcome) -> Outcome:
-        """What is known in the end: a doubt stays one unless the same provider resolved it."""
-        if self.doubt is None or outcome.state is State.ACCEPTED:
-            return outcome
-        refused = (outcome.state, outcome.scope, outcome.retry) == (State.REJECTED, Scope.RECIPIENT, Retry.NEVER)
-        return outcome if refused and outcome.connection == self.doubt.connection else self.doubt
+_EVENTS: Final = {
+    State.ACCEPTED: "message_accepted",
+    State.REJECTED: "message_rejected",
+    State.UNKNOWN: "message_unknown",
+    State.DEFERRED: "message_deferred",
+}
+"""Which hook of the observers hears of a final outcome."""
 
 
 class AttemptLoop:
@@ -114,9 +90,10 @@ class AttemptLoop:
         self._policy = policy
         self._key = idempotency_key
         self._broadcast = broadcast
-        self._pending = [
-            _Pending(index, cleared) for index, delivery in enumerate(deliveries) for cleared in delivery.recipients
-        ]
+        # In their order, and quick to leave.
+        self._pending = dict.fromkeys(
+            [Pending(index, cleared) for index, delivery in enumerate(deliveries) for cleared in delivery.recipients]
+        )
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: list[Attempt] = []
 
@@ -131,7 +108,7 @@ class AttemptLoop:
         for pending in tuple(self._pending):
             self._settle(pending, pending.outcome or untried(self._route.connections, pending.email))
 
-    def _next(self) -> tuple[Connection, list[_Pending], Permit] | None:
+    def _next(self) -> tuple[Connection, list[Pending], Permit] | None:
         """The first connection, in the order of the plan, that may take somebody now."""
         now = self._clock.monotonic()
         for connection in self._route.connections:
@@ -141,12 +118,13 @@ class AttemptLoop:
                 return connection, group, permit
         return None
 
-    def _group(self, connection: Connection, now: float) -> list[_Pending]:
+    def _group(self, connection: Connection, now: float) -> list[Pending]:
         """Who goes to this connection together: as many as it takes, or a batch that has to be repeated."""
+        name, most_tries = connection.name, self._policy.attempts_per_connection
         size = chunk_size(connection, broadcast=self._broadcast)
-        group: list[_Pending] = []
+        group: list[Pending] = []
         for pending in self._pending:
-            if not pending.eligible(connection.name, self._policy) or pending.ready_at.get(connection.name, 0.0) > now:
+            if not pending.eligible(name, most_tries) or pending.ready_at.get(name, 0.0) > now:
                 continue
             if pending.repeat and not group:
                 return list(pending.repeat)
@@ -163,7 +141,7 @@ class AttemptLoop:
             max(pending.ready_at.get(connection.name, 0.0) - now, connection.breaker.pause_s)
             for pending in self._pending
             for connection in self._route.connections
-            if pending.eligible(connection.name, self._policy)
+            if pending.eligible(connection.name, self._policy.attempts_per_connection)
         ]
         wait = min(waits, default=None)
         if wait is None or wait > self._policy.longest_wait_s or now + wait >= self._deadline:
@@ -171,7 +149,7 @@ class AttemptLoop:
         await self._clock.sleep(max(wait, 0.01))
         return True
 
-    async def _attempt(self, connection: Connection, group: list[_Pending], permit: Permit) -> None:
+    async def _attempt(self, connection: Connection, group: list[Pending], permit: Permit) -> None:
         attempt_id = secrets.token_hex(8)
         started_at, started = self._clock.now(), self._clock.monotonic()
         try:
@@ -182,7 +160,7 @@ class AttemptLoop:
         if not group:
             connection.breaker.release(permit)
             return
-        outcomes = tuple(attrs.evolve(outcome, connection=connection.name) for outcome in outcomes)
+        outcomes = _named(outcomes, connection.name)
         ms = round((self._clock.monotonic() - started) * 1000)
         self.attempts.append(_attempt_record(attempt_id, connection, outcomes, ms, started_at))
         verdict = _about_connection(outcomes)
@@ -194,8 +172,8 @@ class AttemptLoop:
         await self._feed_suppressions(outcomes)
 
     async def _hand_over(
-        self, connection: Connection, group: list[_Pending], permit: Permit, attempt_id: str
-    ) -> tuple[list[_Pending], tuple[Outcome, ...]]:
+        self, connection: Connection, group: list[Pending], permit: Permit, attempt_id: str
+    ) -> tuple[list[Pending], tuple[Outcome, ...]]:
         """Who was tried, and their outcomes; nobody where it turned out that nobody may leave now."""
         try:
             state = await connection.state(max(0.0, self._deadline - self._clock.monotonic()))
@@ -220,7 +198,7 @@ class AttemptLoop:
         except OverLimit as over:
             return group, over_limit((pending.email for pending in group), over.wait_s)
 
-    async def _leaving(self, connection: Connection, group: list[_Pending]) -> list[_Pending]:
+    async def _leaving(self, connection: Connection, group: list[Pending]) -> list[Pending]:
         """Who of the group may leave, now that the bytes are about to."""
         if group[0].repeat:
             # In part it would be another batch, which the provider would not recognise.
@@ -230,7 +208,7 @@ class AttemptLoop:
         size = chunk_size(connection, broadcast=self._broadcast)
         return able if size is None else able[:size]
 
-    def _able(self, connection: Connection, pending: _Pending) -> bool:
+    def _able(self, connection: Connection, pending: Pending) -> bool:
         """Whether the connection takes this copy; one that it does not must not cost the others theirs."""
         lacking = missing(required_by_delivery(self._deliveries[pending.delivery]), connection.capabilities)
         if not lacking:
@@ -238,44 +216,44 @@ class AttemptLoop:
         why = f"{connection.handle.info.title} does not support {', '.join(lacking)}"
         (outcome,) = refused([pending.email], why)
         pending.outcome = pending.outcome or attrs.evolve(outcome, connection=connection.name)
-        pending.barred.add(connection.name)
+        pending.bar(connection.name)
         return False
 
-    async def _still_cleared(self, group: list[_Pending]) -> list[_Pending]:
+    async def _still_cleared(self, group: list[Pending]) -> list[Pending]:
         """Ask the gate once more: somebody may just have unsubscribed. Where it cannot be asked, nobody leaves."""
         try:
-            clearance = await self._gate.clear((pending.cleared.address for pending in group), self._message.purpose)
+            suppressed = await self._gate.recheck([pending.cleared.address for pending in group], self._message.purpose)
         except Exception as error:  # noqa: BLE001  # a store of the host's own
             log_failure(logger, error, "the suppressions cannot be read; nobody is sent to")
             for pending in group:
                 self._settle(pending, unchecked(pending.email))
             return []
-        stopped = {outcome.recipient: outcome for outcome in clearance.suppressed}
+        if not suppressed:
+            return group
+        stopped = {outcome.recipient: outcome for outcome in suppressed}
         for pending in group:
             if pending.email in stopped:
                 self._settle(pending, stopped[pending.email])
         return [pending for pending in group if pending.email not in stopped]
 
-    def _given_up(self, group: list[_Pending]) -> list[_Pending]:
+    def _given_up(self, group: list[Pending]) -> list[Pending]:
         for pending in group:
             if pending in self._pending and pending.outcome is not None:
                 self._settle(pending, pending.outcome)
         return []
 
-    def _batch(self, connection: Connection, group: list[_Pending]) -> Batch:
+    def _batch(self, connection: Connection, group: list[Pending]) -> Batch:
         sender = connection.sender(self._message)
         if sender is None:
             raise AssertionError("the planner passes over a connection without a From")
         return Batch(message=self._said, sender=sender, deliveries=self._regrouped(group))
 
-    def _regrouped(self, group: list[_Pending]) -> tuple[Delivery, ...]:
+    def _regrouped(self, group: list[Pending]) -> tuple[Delivery, ...]:
         """The copies of this attempt: each with those of its recipients who are still to be reached."""
         by_delivery: dict[int, list[Cleared]] = {}
         for pending in group:
             by_delivery.setdefault(pending.delivery, []).append(pending.cleared)
-        return tuple(
-            attrs.evolve(self._deliveries[index], recipients=tuple(cleared)) for index, cleared in by_delivery.items()
-        )
+        return tuple([_to(self._deliveries[index], tuple(cleared)) for index, cleared in by_delivery.items()])
 
     def _batch_key(self, batch: Batch) -> str:
         # The same recipients give the same bytes and the same key; others must not, or the provider would answer
@@ -283,34 +261,40 @@ class AttemptLoop:
         recipients = "\n".join(address.email for address in batch.recipients)
         return f"{self._key}-{hashlib.sha256(recipients.encode()).hexdigest()[:16]}"
 
-    def _take_in(self, connection: Connection, group: list[_Pending], outcomes: Sequence[Outcome]) -> None:
+    def _take_in(self, connection: Connection, group: list[Pending], outcomes: Sequence[Outcome]) -> None:
         repeatable = self._repeatable(connection, group, outcomes)
         for pending, outcome in zip(group, outcomes, strict=True):
-            pending.outcome = outcome
-            pending.repeat = ()
-            pending.tries[connection.name] = pending.tries.get(connection.name, 0) + 1
-            if outcome.state is State.UNKNOWN:
-                pending.doubt = outcome
-            if pending.doubt is None or pending.final(outcome) is not pending.doubt:
-                goes_on = self._may_go_on(connection, pending, outcome)
-            else:
-                goes_on = self._may_repeat(connection, pending, outcome, tuple(group) if repeatable else ())
-            if not goes_on:
+            if not self._goes_on(connection, pending, outcome, tuple(group) if repeatable else ()):
                 self._settle(pending, outcome)
 
-    def _may_go_on(self, connection: Connection, pending: _Pending, outcome: Outcome) -> bool:
+    def _goes_on(
+        self, connection: Connection, pending: Pending, outcome: Outcome, repeatable: tuple[Pending, ...]
+    ) -> bool:
+        """Note what came of an attempt; ``False`` where nothing more is to be tried."""
+        if outcome.state is State.UNKNOWN:
+            pending.doubt = outcome
+        if pending.doubt is None and outcome.retry is Retry.NEVER:
+            return False  # as for nearly everybody
+        pending.outcome = outcome
+        pending.repeat = ()
+        pending.tried(connection.name)
+        if pending.doubt is None or pending.final(outcome) is not pending.doubt:
+            return self._may_go_on(connection, pending, outcome)
+        return self._may_repeat(connection, pending, outcome, repeatable)
+
+    def _may_go_on(self, connection: Connection, pending: Pending, outcome: Outcome) -> bool:
         """Note where this recipient may go next, or say that its outcome is final."""
         if outcome.retry is Retry.NEVER:
             return False
         if outcome.retry is Retry.OTHER:
-            pending.barred.add(connection.name)
+            pending.bar(connection.name)
             pending.bound_to = None
         elif outcome.retry is Retry.SAME:
             pending.bound_to = connection.name
         self._back_off(connection, pending, outcome)
         return True
 
-    def _repeatable(self, connection: Connection, group: list[_Pending], outcomes: Sequence[Outcome]) -> bool:
+    def _repeatable(self, connection: Connection, group: list[Pending], outcomes: Sequence[Outcome]) -> bool:
         """Whether the provider may have this batch already, recognises it by its key, and may be asked once more."""
         if connection.capabilities["send.idempotency"].level is not Level.YES:
             return False
@@ -320,12 +304,12 @@ class AttemptLoop:
         )
 
     def _may_repeat(
-        self, connection: Connection, pending: _Pending, outcome: Outcome, batch: tuple[_Pending, ...]
+        self, connection: Connection, pending: Pending, outcome: Outcome, batch: tuple[Pending, ...]
     ) -> bool:
         """Note where somebody whose hand-over had no answer may go next, or say that nobody knows more."""
         self._back_off(connection, pending, outcome)
         pending.bound_to = connection.name
-        if batch and pending.eligible(connection.name, self._policy):
+        if batch and pending.eligible(connection.name, self._policy.attempts_per_connection):
             pending.repeat = batch
             return True
         if not self._policy.at_least_once:
@@ -333,26 +317,19 @@ class AttemptLoop:
         pending.bound_to = None
         return outcome is pending.doubt or self._may_go_on(connection, pending, outcome)
 
-    def _back_off(self, connection: Connection, pending: _Pending, outcome: Outcome | None) -> None:
+    def _back_off(self, connection: Connection, pending: Pending, outcome: Outcome | None) -> None:
         backoff = self._policy.first_backoff_s * 2 ** (pending.tries[connection.name] - 1)
         wait = backoff if outcome is None or outcome.retry_after_s is None else outcome.retry_after_s
-        pending.ready_at[connection.name] = self._clock.monotonic() + wait
+        pending.not_before(connection.name, self._clock.monotonic() + wait)
 
-    def _settle(self, pending: _Pending, outcome: Outcome) -> None:
+    def _settle(self, pending: Pending, outcome: Outcome) -> None:
         outcome = pending.final(outcome)
-        self._pending.remove(pending)
+        del self._pending[pending]
         self.outcomes[pending.cleared.address.key] = outcome
-        connection = outcome.connection or ""
-        if outcome.state is State.ACCEPTED:
-            self._observers.notify("message_accepted", connection=connection, outcome=outcome)
-        elif outcome.state is State.REJECTED:
-            self._observers.notify("message_rejected", connection=connection, outcome=outcome)
-        elif outcome.state is State.UNKNOWN:
-            self._observers.notify("message_unknown", connection=connection, outcome=outcome)
-        elif outcome.state is State.DEFERRED:
-            self._observers.notify("message_deferred", connection=connection, outcome=outcome)
-        else:
+        if outcome.state is State.SUPPRESSED:
             self._observers.notify("recipient_suppressed", outcome=outcome)
+        else:
+            self._observers.notify(_EVENTS[outcome.state], connection=outcome.connection or "", outcome=outcome)
 
     def _announce(self, connection: Connection, verdict: Outcome) -> None:
         if connection.breaker.state is BreakerState.CLOSED:
@@ -382,20 +359,31 @@ class AttemptLoop:
 def _attempt_record(
     attempt_id: str, connection: Connection, outcomes: Sequence[Outcome], ms: int, started: datetime
 ) -> Attempt:
-    states = {outcome.state.value for outcome in outcomes}
+    states = {outcome.state for outcome in outcomes}
     telling = next((outcome for outcome in outcomes if outcome.state is not State.ACCEPTED), outcomes[0])
     stages = {outcome.stage for outcome in outcomes}
     return Attempt(
         id=attempt_id,
         connection=connection.name,
         stage="final" if "final" in stages else telling.stage,
-        outcome=states.pop() if len(states) == 1 else "partial",
+        outcome=states.pop().value if len(states) == 1 else "partial",
         reason=telling.reason,
         text=telling.text if telling.state is not State.ACCEPTED else None,
         hint=telling.hint,
         recipients=len(outcomes),
         ms=ms,
         started=started,
+    )
+
+
+def _to(delivery: Delivery, recipients: tuple[Cleared, ...]) -> Delivery:
+    return delivery if recipients == delivery.recipients else attrs.evolve(delivery, recipients=recipients)
+
+
+def _named(outcomes: Iterable[Outcome], connection: str) -> tuple[Outcome, ...]:
+    """The outcomes with the name of the connection, which most connectors have put there already."""
+    return tuple(
+        [each if each.connection == connection else attrs.evolve(each, connection=connection) for each in outcomes]
     )
 
 

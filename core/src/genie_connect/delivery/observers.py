@@ -20,6 +20,8 @@ class Observers:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(ObserverSpec)
+        self._heard_by: dict[str, list[pluggy.HookImpl]] = {}
+        self._look_around()
 
     def add(self, observer: object) -> None:
         """Tell this object from now on. Its hooks are marked ``@hookimpl``.
@@ -36,15 +38,23 @@ class Observers:
         except pluggy.PluginValidationError:
             self._manager.unregister(observer)
             raise
+        self._look_around()
 
     def remove(self, observer: object) -> None:
         """Tell this object no more."""
         self._manager.unregister(observer)
+        self._look_around()
 
     def notify(self, event: str, **facts: Any) -> None:
         """Call one hook of every observer that has it."""
-        for implementation in getattr(self._manager.hook, event).get_hookimpls():
+        for implementation in self._heard_by[event]:
             try:
                 implementation.function(*(facts[name] for name in implementation.argnames))
             except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's code
                 log_failure(logger, error, "observer %s failed in %s", implementation.plugin_name, event)
+
+    def _look_around(self) -> None:
+        # Kept, because this is asked for every recipient and mostly nobody listens. Made anew at each change, so that
+        # whoever is being told meanwhile goes on with the old one.
+        events = [name for name in vars(ObserverSpec) if not name.startswith("_")]
+        self._heard_by = {event: getattr(self._manager.hook, event).get_hookimpls() for event in events}

@@ -208,17 +208,25 @@ class SuppressionGate:
     async def clear(self, addresses: Iterable[Address], purpose: Purpose) -> Clearance:
         """Let through who may be written to for this purpose; each mailbox once."""
         unique = {address.key: address for address in addresses}
-        found = await self._store.find(unique)
+        stopped = await self._stopped(unique, purpose)
+        return Clearance(
+            cleared=tuple([Cleared(address, GATE) for key, address in unique.items() if key not in stopped]),
+            suppressed=tuple(stopped.values()),
+        )
+
+    async def recheck(self, addresses: Iterable[Address], purpose: Purpose) -> tuple[Outcome, ...]:
+        """Who of these, all let through before, may no longer be written to."""
+        return tuple((await self._stopped({address.key: address for address in addresses}, purpose)).values())
+
+    async def _stopped(self, addresses: Mapping[str, Address], purpose: Purpose) -> dict[str, Outcome]:
+        found = await self._store.find(addresses)
         now = self._clock.now()
-        cleared: list[Cleared] = []
-        suppressed: list[Outcome] = []
-        for key, address in unique.items():
-            stopping = next((each for each in found.get(key, ()) if each.stops(purpose, now)), None)
-            if stopping is None:
-                cleared.append(Cleared(address, GATE))
-            else:
-                suppressed.append(_suppressed(address, stopping))
-        return Clearance(cleared=tuple(cleared), suppressed=tuple(suppressed))
+        stopped: dict[str, Outcome] = {}
+        for key in [key for key in addresses if key in found] if found else ():
+            stopping = next((each for each in found[key] if each.stops(purpose, now)), None)
+            if stopping is not None:
+                stopped[key] = _suppressed(addresses[key], stopping)
+        return stopped
 
     async def check(self, address: AddressLike, purpose: Purpose = Purpose.TRANSACTIONAL) -> Suppression | None:
         """What stops this address, or ``None``."""
