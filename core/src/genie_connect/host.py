@@ -23,39 +23,34 @@ import attrs
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, load_config, make_config, typed
 from genie_connect.contract import TestContext
-from genie_connect.delivery.attempts import AttemptLoop, SendPolicy
+from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
+from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single, single_delivery
 from genie_connect.delivery.merging import MergeCheck
-from genie_connect.delivery.never_left import untried
 from genie_connect.delivery.observers import Observers
-from genie_connect.delivery.planner import Order, Route, api_first, make_route
+from genie_connect.delivery.planner import Order, api_first
 from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
 from genie_connect.errors import (
     ConfigurationError,
     ConnectorUnavailable,
     ContractViolation,
     GenieConnectError,
-    NoConnection,
     Problem,
     SettingsError,
     ValidationError,
 )
 from genie_connect.model.address import Address, AddressLike
-from genie_connect.model.batch import Cleared, Delivery, Recipient, new_message_id
+from genie_connect.model.batch import Recipient, new_message_id
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Status, Step
-from genie_connect.model.frozen import FrozenMap
-from genie_connect.model.headers import one_click_problem
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Outcomes
-from genie_connect.model.plan import PassedOver, Plan
+from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import ConnectorHandle, Failure, Registry
 
 logger = logging.getLogger("genie_connect.host")
-SEND_TIMEOUT_S = 900.0
-"""Long enough for a server to take the ten minutes over its final answer that RFC 5321 section 4.5.3.2.6 gives it."""
 TEST_TIMEOUT_S = 60.0
 CHUNK = 500
 
@@ -76,12 +71,9 @@ class Host:
         self._config = config
         self._registry = registry
         self._clock = clock or SystemClock()
-        self._policy = policy or SendPolicy()
-        self._order = order
-        self._connections: dict[str, Connection] = {}
-        self._unavailable: dict[str, ConnectorUnavailable | ContractViolation] = {}
         self.observers = Observers()
         self.suppressions = SuppressionGate(suppressions or _store(config), clock=self._clock)
+        self._dispatcher = Dispatcher(self.suppressions, self.observers, self._clock, policy or SendPolicy(), order)
 
     @classmethod
     def open(
@@ -112,23 +104,24 @@ class Host:
             self._registry = await asyncio.to_thread(
                 Registry.discover, allow=self._config.allow, safe_mode=self._config.safe_mode
             )
+        connections, unavailable = self._dispatcher.connections, self._dispatcher.unavailable
         problems: list[Problem] = []
         for config in self._config.connections:
             try:
-                self._connections[config.name] = self._connection(config)
+                connections[config.name] = self._connection(config)
             except SettingsError as error:
                 problems.extend(error.under(f"connections.{config.name}.settings"))
             except (ConnectorUnavailable, ContractViolation) as error:
-                self._unavailable[config.name] = error
-        if problems or not self._connections:
+                unavailable[config.name] = error
+        if problems or not connections:
             problems += [
                 Problem(f"connections.{name}.connector", fault.message, fault.hint)
-                for name, fault in self._unavailable.items()
+                for name, fault in unavailable.items()
             ]
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems)
             raise ConfigurationError(f"{len(problems)} problem(s) in the connections:\n{listed}", problems=problems)
-        for name, fault in self._unavailable.items():
+        for name, fault in unavailable.items():
             # The others still work. Every plan says why this one does not.
             logger.error("the connection %s cannot be used: %s", name, fault.message)
             self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
@@ -138,7 +131,7 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         closed = await asyncio.gather(
-            *(connection.close() for connection in self._connections.values()), return_exceptions=True
+            *(connection.close() for connection in self._dispatcher.connections.values()), return_exceptions=True
         )
         for failure in closed:
             if isinstance(failure, BaseException):
@@ -161,23 +154,16 @@ class Host:
 
     def connections(self) -> tuple[Connection, ...]:
         """Every connection, in the order in which the planner would ask them."""
-        return tuple(sorted(self._connections.values(), key=self._order))
+        return self._dispatcher.in_order()
 
     def connection(self, name: str) -> Connection:
         """A connection by name. Raises ``ConfigurationError`` where there is none."""
-        found = self._connections.get(name)
-        if name in self._unavailable:
-            error = self._unavailable[name]
-            raise ConfigurationError(f"the connection {name!r} cannot be used: {error.message}", hint=error.hint)
-        if found is None:
-            known = ", ".join(sorted(self._connections)) or "none"
-            raise ConfigurationError(f"there is no connection {name!r}", hint=f"the connections are: {known}")
-        return found
+        return self._dispatcher.connection(name)
 
     def capabilities(self, name: str) -> CapabilityTable:
         """The table of a connection, effective once its server has been asked; or what a connector declares at most."""
-        if name in self._connections:
-            return self._connections[name].capabilities
+        if name in self._dispatcher.connections:
+            return self._dispatcher.connections[name].capabilities
         return self.registry[name].capabilities()
 
     def plan(
@@ -188,7 +174,7 @@ class Host:
         A broadcast whose message has merge fields needs a connection that fills them in, whatever ``merge`` says.
         """
         merge = merge or (broadcast and template_of(message).active)
-        return self._route(message, broadcast=broadcast, merge=merge, only=connection).plan
+        return self._dispatcher.route(message, broadcast=broadcast, merge=merge, only=connection).plan
 
     async def send(
         self,
@@ -204,31 +190,21 @@ class Host:
         ``connection`` keeps to one connection. ``idempotency_key`` goes to providers that honour one.
         Raises ``NoConnection`` where no connection could ever carry the message; what a server said is an outcome.
         """
-        if not message.recipients:
-            raise ValidationError.single("to", "there is nobody to send to", "give to, cc or bcc")
-        if problem := one_click_problem(message.headers):
-            raise ValidationError([problem.under("headers")], what="message")
-        route = self._route(message, only=connection)
-        sender = self._sender(message, route)
-        clearance = await self.suppressions.clear(message.recipients, message.purpose)
-        for outcome in clearance.suppressed:
-            self.observers.notify("recipient_suppressed", outcome=outcome)
-        cleared = {each.address.key for each in clearance.cleared}
-        delivery = Delivery(
-            message_id=new_message_id(sender),
-            recipients=clearance.cleared,
-            to=_kept(message.to, cleared),
-            cc=_kept(message.cc, cleared),
-        )
-        outcomes, attempts = await self._deliver(
-            message, [delivery], route, key=idempotency_key or delivery.message_id, timeout_s=timeout_s, policy=policy
+        checked_single(message)
+        route = self._dispatcher.route(message, only=connection)
+        message_id = new_message_id(self._dispatcher.sender(message, route))
+        clearance = await self._dispatcher.clear(message.recipients, message.purpose)
+        delivery = single_delivery(message, message_id, clearance.cleared)
+        way = Way(timeout_s=timeout_s, policy=policy)
+        outcomes, attempts = await self._dispatcher.deliver(
+            message, [delivery], route, way, key=idempotency_key or message_id, broadcast=False
         )
         suppressed = {outcome.recipient: outcome for outcome in clearance.suppressed}
         in_order = {
             address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
         }
         receipt = Receipt(
-            message_id=delivery.message_id,
+            message_id=message_id,
             outcomes=Outcomes(in_order),
             attempts=tuple(attempts),
             plan=route.plan,
@@ -277,29 +253,19 @@ class Host:
         timeout_s: float,
         policy: SendPolicy | None,
     ) -> AsyncGenerator[Sequence[Outcome]]:
-        by_key = {recipient.address.key: recipient for recipient in group}
-        route = self._route(message, broadcast=True, merge=check.template.active, only=connection)
-        sender = self._sender(message, route)
-        clearance = await self.suppressions.clear((each.address for each in by_key.values()), message.purpose)
-        for outcome in clearance.suppressed:
-            self.observers.notify("recipient_suppressed", outcome=outcome)
+        dispatcher = self._dispatcher
+        route = dispatcher.route(message, broadcast=True, merge=check.template.active, only=connection)
+        sender = dispatcher.sender(message, route)
+        clearance = await dispatcher.clear([each.address for each in group], message.purpose)
         yield clearance.suppressed
-        deliveries: list[Delivery] = []
-        refused: list[Outcome] = []
-        for cleared in clearance.cleared:
-            recipient = by_key[cleared.address.key]
-            refusal = check.refusal(recipient)
-            if refusal is None:
-                deliveries.append(_copy(sender, cleared, recipient, check.merge_of(recipient)))
-                continue
-            self.observers.notify("message_rejected", connection="", outcome=refusal)
-            refused.append(refusal)
+        recipients = {recipient.address.key: (recipient, new_message_id(sender)) for recipient in group}
+        deliveries, refused = dispatcher.copies(check, clearance.cleared, recipients)
         yield refused
         if not deliveries:
             return
-        key = deliveries[0].message_id
-        outcomes, _ = await self._deliver(
-            message, deliveries, route, key=key, timeout_s=timeout_s, policy=policy, broadcast=True
+        way = Way(timeout_s=timeout_s, policy=policy)
+        outcomes, _ = await dispatcher.deliver(
+            message, deliveries, route, way, key=deliveries[0].message_id, broadcast=True
         )
         yield tuple(outcomes.values())
 
@@ -344,76 +310,10 @@ class Host:
             summary = f"not sent: {stopped.address.email} is suppressed ({stopped.reason.value})"
             yield Step(id="message", title="Test message", status=Status.SKIP, summary=summary)
 
-    async def _deliver(
-        self,
-        message: Message,
-        deliveries: list[Delivery],
-        route: Route,
-        *,
-        key: str,
-        timeout_s: float,
-        policy: SendPolicy | None,
-        broadcast: bool = False,
-    ) -> tuple[dict[str, Outcome], list[Attempt]]:
-        if not route.connections:
-            everybody = [cleared for delivery in deliveries for cleared in delivery.recipients]
-            return {each.address.key: untried(route.paused, each.address.email) for each in everybody}, []
-        loop = AttemptLoop(
-            message,
-            deliveries,
-            route,
-            gate=self.suppressions,
-            observers=self.observers,
-            clock=self._clock,
-            deadline=self._clock.monotonic() + timeout_s,
-            policy=policy or self._policy,
-            idempotency_key=key,
-            broadcast=broadcast,
-        )
-        await loop.run()
-        return loop.outcomes, loop.attempts
-
-    def _route(
-        self, message: Message, *, broadcast: bool = False, merge: bool = False, only: str | None = None
-    ) -> Route:
-        if only is not None:
-            self.connection(only)
-        route = make_route(
-            message, self._connections.values(), broadcast=broadcast, merge=merge, only=only, order=self._order
-        )
-        broken = [PassedOver(connection=name, reasons=(error.message,)) for name, error in self._unavailable.items()]
-        if not broken:
-            return route
-        return attrs.evolve(route, plan=attrs.evolve(route.plan, passed_over=(*route.plan.passed_over, *broken)))
-
-    def _sender(self, message: Message, route: Route) -> Address:
-        usable = (*route.connections, *route.paused)
-        if not usable:
-            raise NoConnection(route.plan)
-        sender = usable[0].sender(message)
-        if sender is None:
-            raise AssertionError("the planner passes over a connection without a From")
-        return sender
-
     def _connection(self, config: ConnectionConfig) -> Connection:
         handle = self.registry[config.connector]
         settings = handle.settings(typed(handle.info.settings_class, config.settings))
         return Connection(config, handle, settings, self._clock)
-
-
-def _kept(addresses: Iterable[Address], cleared: set[str]) -> tuple[Address, ...]:
-    return tuple(address for address in addresses if address.key in cleared)
-
-
-def _copy(sender: Address, cleared: Cleared, recipient: Recipient, merge: FrozenMap[str] | None) -> Delivery:
-    return Delivery(
-        message_id=new_message_id(sender),
-        recipients=(cleared,),
-        to=(recipient.address,),
-        merge=merge,
-        headers=recipient.headers,
-        metadata=recipient.metadata,
-    )
 
 
 async def _chunks(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -20,8 +22,9 @@ from genie_connect.clock import Clock
 from genie_connect.contract import SendContext
 from genie_connect.delivery.breaker import BreakerState, Permit
 from genie_connect.delivery.connection import Connection
+from genie_connect.delivery.journal import Journal, Leaving, StepBack
 from genie_connect.delivery.limiter import OverLimit
-from genie_connect.delivery.never_left import not_opened, over_limit, unchecked, untried
+from genie_connect.delivery.never_left import not_opened, over_limit, unchecked, untried, unwritten
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.pending import Pending
 from genie_connect.delivery.planner import Route, chunk_size
@@ -77,7 +80,10 @@ class AttemptLoop:
         policy: SendPolicy,
         idempotency_key: str,
         broadcast: bool = False,
+        journal: Journal | None = None,
+        earlier: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> None:
+        """``earlier`` holds what came of recipients, by address key, the last time that they were put off."""
         self._message = message
         # A connector sees whom to reach in the deliveries alone: the message still names who was suppressed.
         self._said = attrs.evolve(message, to=(), cc=(), bcc=()) if message.recipients else message
@@ -90,10 +96,16 @@ class AttemptLoop:
         self._policy = policy
         self._key = idempotency_key
         self._broadcast = broadcast
+        self._journal = journal
+        self._left: set[str] = set()
         # In their order, and quick to leave.
         self._pending = dict.fromkeys(
             [Pending(index, cleared) for index, delivery in enumerate(deliveries) for cleared in delivery.recipients]
         )
+        if earlier:
+            for pending in self._pending:
+                if before := earlier.get(pending.cleared.address.key):
+                    pending.goes_on_from(before)
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: list[Attempt] = []
 
@@ -162,7 +174,9 @@ class AttemptLoop:
             return
         outcomes = _named(outcomes, connection.name)
         ms = round((self._clock.monotonic() - started) * 1000)
-        self.attempts.append(_attempt_record(attempt_id, connection, outcomes, ms, started_at))
+        record = _attempt_record(attempt_id, connection, outcomes, ms, started_at)
+        self.attempts.append(record)
+        await self._write_down(record, outcomes)
         verdict = _about_connection(outcomes)
         if verdict.scope is not Scope.CONNECTION:
             connection.proven()
@@ -194,9 +208,46 @@ class AttemptLoop:
                     idempotency_key=self._batch_key(batch),
                     clock=self._clock,
                 )
+                if refusal := await self._held(connection, batch, context):
+                    return group, tuple(refusal(pending.email) for pending in group)
                 return group, await connection.handle.send(state, batch, context, connection.capabilities)
         except OverLimit as over:
             return group, over_limit((pending.email for pending in group), over.wait_s)
+
+    async def _held(
+        self, connection: Connection, batch: Batch, context: SendContext
+    ) -> Callable[[str], Outcome] | None:
+        """Write down that the batch is about to leave. Where that cannot be, it does not leave."""
+        if self._journal is None:
+            return None
+        leaving = Leaving(
+            attempt_id=context.attempt_id,
+            connection=connection.name,
+            idempotency_key=context.idempotency_key or "",
+            started=self._clock.now(),
+            batch=batch,
+        )
+        try:
+            await self._journal.leaving(leaving)
+            self._left.add(leaving.attempt_id)
+        except StepBack as reason:
+            if reason.hand_back:
+                raise
+            return partial(unwritten, cause=reason.message, hint=reason.hint)
+        except Exception as error:  # noqa: BLE001  # a journal of the host's own
+            log_failure(logger, error, "the journal cannot be written; nobody is sent to")
+            return partial(unwritten, cause=type(error).__name__, hint="")
+        return None
+
+    async def _write_down(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
+        # Those who turned out not to be tried at all are not in the journal.
+        if self._journal is None or attempt.id not in self._left:
+            return
+        try:
+            await self._journal.answered(attempt, outcomes)
+        except Exception as error:  # noqa: BLE001  # a journal of the host's own
+            # The outcomes are what they are. The journal keeps the hand-over without an answer, which is a doubt.
+            log_failure(logger, error, "what came of an attempt could not be written down")
 
     async def _leaving(self, connection: Connection, group: list[Pending]) -> list[Pending]:
         """Who of the group may leave, now that the bytes are about to."""

@@ -74,5 +74,19 @@ def unchecked(recipient: str) -> Outcome:
     )
 
 
+def unwritten(recipient: str, *, cause: str, hint: str) -> Outcome:
+    """The journal cannot be written, so nobody may leave: after a crash nobody would know of it."""
+    return Outcome(
+        recipient=recipient,
+        state=State.DEFERRED,
+        stage="plan",
+        reason="journal_unavailable",
+        text=cause,
+        hint=hint or "The journal cannot be written, so nobody may leave. Repair the store and send again.",
+        scope=Scope.MESSAGE,
+        retry=Retry.ANY,
+    )
+
+
 def _for_each(recipients: Iterable[str], outcome: Outcome) -> tuple[Outcome, ...]:
     return tuple(attrs.evolve(outcome, recipient=recipient) for recipient in recipients)

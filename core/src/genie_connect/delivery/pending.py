@@ -42,6 +42,14 @@ class Pending:
         """Count one more attempt on this connection."""
         self.tries = {**self.tries, connection: self.tries.get(connection, 0) + 1}
 
+    def goes_on_from(self, outcome: Outcome) -> None:
+        """Keep to where the outcome of an earlier pass lets this recipient go."""
+        self.outcome = outcome
+        if outcome.retry is Retry.SAME:
+            self.bound_to = outcome.connection
+        elif outcome.retry is Retry.OTHER and outcome.connection is not None:
+            self.bar(outcome.connection)
+
     def bar(self, connection: str) -> None:
         """Do not go to this connection again."""
         self.barred |= {connection}

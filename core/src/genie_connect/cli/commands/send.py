@@ -14,8 +14,9 @@ from genie_connect.cli.draft import Given, make_message, message_options
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.terminal import Terminal
+from genie_connect.delivery.dispatch import SEND_TIMEOUT_S
 from genie_connect.hookspecs import hookimpl
-from genie_connect.host import SEND_TIMEOUT_S, Host
+from genie_connect.host import Host
 from genie_connect.model.codec import unstructure
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, State
