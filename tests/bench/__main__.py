@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import compose, core
+from tests.bench.smtp import broadcast
 from tests.bench.smtp import suite as smtp
 
 SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
+    "broadcast": broadcast.run,
     "core": lambda _: core.run(),
     "compose": lambda _: compose.run(),
     "smtp": smtp.run,
@@ -24,7 +26,7 @@ SHORT = ("core",)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure Genie Connect beside its peers.")
     parser.add_argument("what", nargs="?", choices=sorted(SUITES), help=f"one suite; without it {', '.join(SHORT)}")
-    parser.add_argument("--quick", action="store_true", help="fewer cases, fewer rounds (smtp)")
+    parser.add_argument("--quick", action="store_true", help="fewer cases, fewer rounds (smtp, broadcast)")
     parser.add_argument("--case", default="", metavar="REGEX", help="only the cases whose name it finds (smtp)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     chosen = parser.parse_args()
@@ -38,6 +40,8 @@ def main() -> None:
     if chosen.json:
         chosen.json.write_text(json.dumps([table.as_data() for table in tables], indent=2) + "\n")
         print(f"\nwritten to {chosen.json}", file=sys.stderr)
+    if failures := [failure for table in tables for failure in getattr(table, "failures", ())]:
+        sys.exit(f"FAILED: {'; '.join(failures)}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, che
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
+from genie_connect.delivery.seen import Seen
 from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
 from genie_connect.errors import (
     ConfigurationError,
@@ -227,7 +228,7 @@ class Host:
         """Send each recipient a copy of their own, and yield the outcomes as they become known.
 
         The message itself has no recipients. Recipients are read in chunks; a mailbox that comes twice gets one copy,
-        and of each only its spelling is kept in memory. Each chunk is planned anew, and has ``timeout_s`` seconds.
+        for which a few bytes of each are kept (``Seen``). Each chunk is planned anew, and has ``timeout_s`` seconds.
         Merge fields are filled in; a recipient without the data that they need is ``rejected`` (``merge_data``) before
         anything is handed over. Raises ``NoConnection`` where no connection could ever carry the message, and
         ``ValidationError`` for braces in it that are no field.
@@ -338,14 +339,12 @@ class _Chunks:
     def __init__(self, size: int) -> None:
         self._size = size
         self._group: list[Recipient] = []
-        self._seen: set[str] = set()
+        self._seen = Seen()
 
     def add(self, given: Recipient | AddressLike) -> bool:
         """One more recipient; whether the chunk is full."""
         recipient = given if isinstance(given, Recipient) else Recipient(address=given)
-        key = recipient.address.key
-        if key not in self._seen:
-            self._seen.add(key)
+        if self._seen.add(recipient.address.key):
             self._group.append(recipient)
         return len(self._group) == self._size
 

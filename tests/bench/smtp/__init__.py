@@ -7,6 +7,7 @@ module         what
 ``sending``    rounds of messages through every peer in turn: rates and CPU; also cold ones, and composed ones
 ``memory``     what an idle connection keeps, and what a 25 MB attachment takes; ``probe`` is the process it is seen in
 ``computing``  composition and DKIM, nothing sent; ``cpu_probe`` is the process that works
+``broadcast``  ``./dev bench broadcast``: a million recipients through the host, their memory, each sent to once
 ``peers``      who is measured; ``client`` and ``nodemailer.cjs`` are the processes that send for them
 ``ours``       which modes our connector offers
 ``sinks``      who is sent to: ``native/sink.c``, or ``python_sink`` for TLS and without a compiler; real servers

@@ -14,6 +14,7 @@ import smtplib
 import ssl
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -174,7 +175,29 @@ async def large_smtplib(spec: dict[str, Any]) -> dict[str, Any]:
     return {**clock.report(2), "above_start_kib": peak}
 
 
+async def broadcast_ours(spec: dict[str, Any]) -> dict[str, Any]:
+    """Recipients that are generated, through the host; each outcome is counted and forgotten."""
+    handle = gc.Registry.discover()["smtp"]
+    settings = connection_settings(handle, spec["mode"], host=spec["host"], port=spec["port"])
+    config = {"connections": {"bench": {"connector": "smtp", "settings": settings}}}
+    count, content = spec["count"], messages.message("2KB")
+    every = max(1, count // 20)
+    states: Counter[str] = Counter()
+    series = []
+    async with gc.Host.open(config) as host:
+        start_kib = _settled_kib()
+        with _peak_memory() as above_start_kib, Clock() as clock:
+            recipients = (messages.recipient(number) for number in range(count))
+            async for outcome in host.broadcast(content, recipients, timeout_s=FAR_S):
+                states[outcome.state.value] += 1
+                if (so_far := states.total()) % every == 0:
+                    series.append((so_far, _memory_kib("VmRSS") - start_kib))
+            peak = above_start_kib()
+    return {**clock.report(count), "above_start_kib": peak, "states": states, "series": series}
+
+
 PROBES: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+    "broadcast-ours": broadcast_ours,
     "idle-ours": idle_ours,
     "idle-aiosmtplib": idle_aiosmtplib,
     "large-ours": large_ours,

@@ -75,6 +75,10 @@ class CountedSink(Sink):
         """Commands that were refused."""
         return self._read()[5]
 
+    def recipients(self) -> int:
+        """The sum of the hashes of all recipients, modulo 2**64 (``python_sink.hash_of``)."""
+        return self._read()[6]
+
     def _read(self) -> tuple[int, ...]:
         return COUNTERS.unpack(self.counters.read_bytes())
 

@@ -4,7 +4,8 @@
  * usage: sink ADDRESS COUNTERS [-P] [-C] [-A] [-d USECONDS]
  *
  * It listens on a free port of ADDRESS and keeps its counters in the file COUNTERS, mapped into memory, so that reading
- * them costs it nothing: port, messages, content bytes (dots unstuffed), connections open, connections made, errors.
+ * them costs it nothing: port, messages, content bytes (dots unstuffed), connections open, connections made, errors, and
+ * the sum of the hashes (FNV-1a) of all recipients of messages taken: it shows that each was sent to once, and who.
  * -P and -C leave PIPELINING and CHUNKING out of the EHLO reply, -A offers AUTH PLAIN and LOGIN and lets everybody in,
  * -d adds a service time to each message. Whatever a client pipelines is answered in one write.
  */
@@ -31,7 +32,7 @@ enum { INPUT_BYTES = 256 * 1024, OUTPUT_BYTES = 64 * 1024, LONGEST_COMMAND = 409
 enum mode { COMMANDS, CONTENT, CHUNK, SIGN_IN };
 
 struct counters {
-    uint64_t port, messages, bytes, open, made, errors;
+    uint64_t port, messages, bytes, open, made, errors, recipients;
 };
 
 struct connection {
@@ -40,7 +41,7 @@ struct connection {
     int line_start;   /* the last two content bytes were CRLF, or the content begins here */
     int has_mail, has_recipient;
     int chunk_last, chunk_refused, leaving, dead;
-    uint64_t chunk_left, content_bytes, unacknowledged_chunks;
+    uint64_t chunk_left, content_bytes, unacknowledged_chunks, recipients;
     size_t used;      /* bytes in input not yet understood */
     size_t out_used, out_sent;
     char input[INPUT_BYTES];
@@ -96,12 +97,20 @@ static void refuse(struct connection *c, const char *text) {
 
 static void end_transaction(struct connection *c) {
     c->has_mail = c->has_recipient = 0;
-    c->content_bytes = c->unacknowledged_chunks = 0;
+    c->content_bytes = c->unacknowledged_chunks = c->recipients = 0;
+}
+
+/* path begins behind the angle bracket */
+static uint64_t hash_of(const char *path) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *path && *path != '>'; path++) hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
+    return hash;
 }
 
 static void accepted(struct connection *c) {
     counters->messages++;
     counters->bytes += c->content_bytes;
+    counters->recipients += c->recipients;
     end_transaction(c);
     if (service_us) usleep(service_us);
     say(c, "250 2.0.0 Ok: queued\r\n");
@@ -140,6 +149,7 @@ static void command(struct connection *c, char *line) {
     } else if (!strncasecmp(line, "RCPT TO:", 8)) {
         if (c->has_mail) {
             c->has_recipient = 1;
+            if (line[8] == '<') c->recipients += hash_of(line + 9);
             say(c, "250 2.1.5 Ok\r\n");
         } else {
             refuse(c, "503 5.5.1 MAIL first\r\n");
