@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from types import ModuleType
 from typing import TypeAlias
 
@@ -22,6 +23,8 @@ from genie_connect.model.validation import attempt, each, settle
 MAX_LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
 MAX_ADDRESS_BYTES = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
 MAX_NAME_CHARACTERS = 256
+_KNOWN_DOMAINS = 1024
+"""A list has many addresses and few domains."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -50,20 +53,31 @@ def _to_domain(value: str) -> str:
 class Address:
     """A mailbox, with the name shown for it.
 
-    Raises ``ValidationError`` naming each part that is wrong.
+    Raises ``ValidationError`` naming each part that is wrong. ``email`` is the address alone, as it stands in the
+    envelope and in headers: ``local@domain``. ``key`` is the spelling under which a suppression is kept: case of the
+    local part does not count.
     """
 
     name: str = attrs.field(default="", converter=_to_name)
     local: str = attrs.field(converter=_to_local)
     domain: str = attrs.field(converter=_to_domain)
 
-    def __attrs_post_init__(self) -> None:
-        settle(self, self._rules)
+    # Made once, since everything asks for them; they say nothing that local and domain do not.
+    email: str = attrs.field(init=False, eq=False)
+    key: str = attrs.field(init=False, eq=False)
 
-    def _rules(self) -> Iterable[Problem]:
-        size = len(self.email.encode())
-        if size > MAX_ADDRESS_BYTES:
-            yield Problem("", f"the address has {size} bytes; the most is {MAX_ADDRESS_BYTES}")
+    def __attrs_post_init__(self) -> None:
+        settle(self)
+        local, domain = self.local, self.domain
+        email = f"{local}@{domain}"
+        if len(email) > MAX_ADDRESS_BYTES or not email.isascii():
+            size = len(email.encode())
+            if size > MAX_ADDRESS_BYTES:
+                problem = Problem("", f"the address has {size} bytes; the most is {MAX_ADDRESS_BYTES}")
+                raise ValidationError([problem], what="address")
+            local = unicodedata.normalize("NFC", local)
+        object.__setattr__(self, "email", email)
+        object.__setattr__(self, "key", f"{local.lower()}@{domain}")
 
     @classmethod
     def parse(cls, value: object) -> Address:
@@ -85,17 +99,6 @@ class Address:
             return cls(name=name, local=local, domain=domain)
         except ValidationError as error:
             raise ValidationError([attrs.evolve(problem, path="") for problem in error.problems]) from None
-
-    @property
-    def email(self) -> str:
-        """The address alone, as it stands in the envelope and in headers: ``local@domain``."""
-        return f"{self.local}@{self.domain}"
-
-    @property
-    def key(self) -> str:
-        """The spelling under which a suppression is kept: case of the local part does not count."""
-        local = self.local if self.local.isascii() else unicodedata.normalize("NFC", self.local)
-        return f"{local.lower()}@{self.domain}"
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -150,6 +153,8 @@ def _shown(value: str) -> str:
 
 
 def _name(value: object) -> str:
+    if value == "":
+        return ""
     return text.one_line(value, reordering=True, limit=MAX_NAME_CHARACTERS).strip(" ")
 
 
@@ -184,7 +189,11 @@ def _international_local(local: str) -> str:
 
 
 def _domain(value: object) -> str:
-    domain = text.one_line(value)
+    return _checked_domain(text.one_line(value))
+
+
+@lru_cache(maxsize=_KNOWN_DOMAINS)
+def _checked_domain(domain: str) -> str:
     if not domain:
         raise ValidationError.single("", "there is nothing after the @")
     if domain.startswith("["):

@@ -6,7 +6,7 @@ reach a connector.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -40,14 +40,20 @@ class Cleared:
 
 
 def _address(value: AddressLike) -> Address:
+    if type(value) is Address:
+        return value
     return attempt(Address.parse, value)
 
 
 def _merge(value: Mapping[str, Any] | None) -> FrozenMap[str]:
+    if value is EMPTY:
+        return EMPTY
     return attempt(string_map, value)
 
 
 def _headers(value: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> FrozenMap[str]:
+    if value is EMPTY:
+        return EMPTY
     return attempt(header_map, value)
 
 
@@ -84,11 +90,13 @@ class Delivery:
     @cached_property
     def addresses(self) -> tuple[Address, ...]:
         """The envelope recipients."""
-        return tuple(cleared.address for cleared in self.recipients)
+        return tuple([cleared.address for cleared in self.recipients])
 
     @property
     def bcc(self) -> tuple[Address, ...]:
         """Envelope recipients that no header shows."""
+        if self.addresses == self.to:
+            return ()
         shown = {address.key for address in (*self.to, *self.cc)}
         return tuple(address for address in self.addresses if address.key not in shown)
 
@@ -114,4 +122,4 @@ class Batch:
 
 def new_message_id(sender: Address) -> str:
     """A Message-ID that nobody has used, in the sender's domain (RFC 5322 section 3.6.4)."""
-    return f"<{time.time_ns():x}.{secrets.token_hex(8)}@{sender.domain}>"
+    return f"<{time.time_ns():x}.{os.urandom(8).hex()}@{sender.domain}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect.model.capability import CapabilityTable, Level
 from genie_connect.model.message import Message
@@ -28,8 +29,12 @@ def required_by_delivery(delivery: Delivery) -> Iterator[str]:
         yield "send.metadata"
     if delivery.cc or delivery.bcc:
         yield "send.cc_bcc"
-    if any(address.needs_smtputf8 for address in (*delivery.addresses, *delivery.to, *delivery.cc)):
+    if not _all_ascii((*delivery.addresses, *delivery.to, *delivery.cc)):
         yield "send.international_addresses"
+
+
+def _all_ascii(addresses: Iterable[Address]) -> bool:
+    return "".join([address.local for address in addresses]).isascii()
 
 
 def required_by_batch(batch: Batch) -> tuple[str, ...]:
@@ -41,7 +46,8 @@ def required_by_batch(batch: Batch) -> tuple[str, ...]:
     if len(batch.deliveries) > 1:
         names["send.broadcast"] = None
     for delivery in batch.deliveries:
-        names.update(dict.fromkeys(required_by_delivery(delivery)))
+        for name in required_by_delivery(delivery):
+            names[name] = None
     if batch.envelope_from.needs_smtputf8 or batch.sender.needs_smtputf8:
         names["send.international_addresses"] = None
     return tuple(names)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from operator import attrgetter
+from types import NoneType
+from typing import Final
 
 import attrs
 
@@ -42,6 +46,26 @@ class Retry(StrEnum):
     """on this connection after a wait, or on another one now"""
 
 
+def _state(value: State | str) -> State:
+    return value if type(value) is State else State(value)
+
+
+def _scope(value: Scope | str) -> Scope:
+    return value if type(value) is Scope else Scope(value)
+
+
+def _retry(value: Retry | str) -> Retry:
+    return value if type(value) is Retry else Retry(value)
+
+
+def _cleaned(value: str | bytes | None) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | bytes):
+        raise TypeError(f"an outcome's text has to be text, not {type(value).__name__}")
+    return clean_reply(value)
+
+
 def _seconds(value: float | None) -> float | None:
     """A wait as it can be waited: none that has passed, none without end."""
     if value is None or not math.isfinite(value):
@@ -49,9 +73,20 @@ def _seconds(value: float | None) -> float | None:
     return max(0.0, value)
 
 
-_is_text = attrs.validators.instance_of(str)
-_may_be_text = attrs.validators.optional(_is_text)
-_may_be_number = attrs.validators.optional(attrs.validators.instance_of(int))
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "recipient": (str,),
+    "connection": (str, NoneType),
+    "stage": (str,),
+    "code": (int, NoneType),
+    "enhanced": (str, NoneType),
+    "reason": (str, NoneType),
+    "hint": (str, NoneType),
+    "provider_id": (str, NoneType),
+    "suppress": (bool,),
+}
+_typed_values = attrgetter(*_TYPES)
+_USUAL_TYPES: Final = frozenset(itertools.product(*_TYPES.values()))
+_MAY_ASK_AGAIN: Final = frozenset({State.DEFERRED, State.REJECTED})
 
 
 @attrs.frozen(kw_only=True)
@@ -66,25 +101,34 @@ class Outcome:
     when the outcome is acted on: by then the message has left.
     """
 
-    recipient: str = attrs.field(validator=_is_text)
-    state: State = attrs.field(converter=State)
-    connection: str | None = attrs.field(default=None, validator=_may_be_text)
-    stage: str = attrs.field(default="", validator=_is_text)
-    code: int | None = attrs.field(default=None, validator=_may_be_number)
-    enhanced: str | None = attrs.field(default=None, validator=_may_be_text)
-    text: str | None = attrs.field(default=None, converter=attrs.converters.optional(clean_reply))
-    reason: str | None = attrs.field(default=None, validator=_may_be_text)
-    hint: str | None = attrs.field(default=None, validator=_may_be_text)
-    scope: Scope = attrs.field(default=Scope.RECIPIENT, converter=Scope)
-    retry: Retry = attrs.field(default=Retry.NEVER, converter=Retry)
+    recipient: str
+    state: State = attrs.field(converter=_state)
+    connection: str | None = None
+    stage: str = ""
+    code: int | None = None
+    enhanced: str | None = None
+    text: str | None = attrs.field(default=None, converter=_cleaned)
+    reason: str | None = None
+    hint: str | None = None
+    scope: Scope = attrs.field(default=Scope.RECIPIENT, converter=_scope)
+    retry: Retry = attrs.field(default=Retry.NEVER, converter=_retry)
     retry_after_s: float | None = attrs.field(default=None, converter=_seconds)
-    provider_id: str | None = attrs.field(default=None, validator=_may_be_text)
-    suppress: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    provider_id: str | None = None
+    suppress: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.state in (State.ACCEPTED, State.UNKNOWN, State.SUPPRESSED) and self.retry is not Retry.NEVER:
+        # One look for all of them, because there is an outcome for every recipient.
+        if tuple(map(type, _typed_values(self))) not in _USUAL_TYPES:
+            self._check_types()
+        if self.retry is not Retry.NEVER and self.state not in _MAY_ASK_AGAIN:
             # The message may be there already (RFC 1047): trying again would be a second copy.
             raise ValueError(f"an outcome {self.state.value} cannot ask for another attempt")
+
+    def _check_types(self) -> None:
+        for (name, types), value in zip(_TYPES.items(), _typed_values(self), strict=True):
+            if not isinstance(value, types):
+                expected = " or ".join([each.__name__ for each in types])
+                raise TypeError(f"an outcome's {name} has to be {expected}, not {type(value).__name__}")
 
     @property
     def final(self) -> bool:

@@ -33,6 +33,8 @@ def describe(character: str) -> str:
 
 def line_problem(value: str, *, reordering: bool = False, limit: int = MAX_LINE_CHARACTERS) -> Problem | None:
     """What keeps ``value`` from standing on one header line, or ``None``."""
+    if len(value) <= limit and value.isascii() and value.isprintable() and "=?" not in value:
+        return None  # nothing of what follows; and so it is with nearly every value
     if len(value) > limit:
         return Problem("", f"has {len(value)} characters; the most is {limit}", "shorten it")
     found = _CONTROL.search(value)
@@ -90,4 +92,6 @@ def _decodes_to_control(charset: str, encoding: str, payload: str) -> bool:
 def clean_reply(raw: bytes | str, *, limit: int = 1000) -> str:
     """Text that another machine sent, safe to store, log and show: controls gone, length capped."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    if text.isprintable():
+        return text[:limit].strip()  # nothing that controls or reorders is printable
     return _REORDERING.sub("", _CONTROL.sub(" ", text))[:limit].strip()

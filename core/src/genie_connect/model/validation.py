@@ -8,6 +8,8 @@ header and a bad file name is refused once, with three problems.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -40,15 +42,24 @@ def settle(instance: Any, rules: Callable[[], Iterable[Problem]] | None = None) 
 
     ``rules`` runs only where all fields are good, since it would otherwise read a value that is not there.
     """
+    kind: Any = type(instance)
+    names, values_of = _fields_of(kind)
     problems: list[Problem] = []
-    for field in attrs.fields(type(instance)):
-        value = getattr(instance, field.name)
+    for name, value in zip(names, values_of(instance), strict=True):
         if type(value) is Rejected:
-            problems.extend(problem.under(external_name(field.name)) for problem in value.problems)
+            problems.extend(problem.under(external_name(name)) for problem in value.problems)
     if not problems and rules is not None:
         problems.extend(rules())
     if problems:
         raise ValidationError(problems, what=type(instance).__name__.lower())
+
+
+@cache
+def _fields_of(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of the fields that are given, and what reads them all at once."""
+    names = tuple(field.name for field in attrs.fields(kind) if field.init)
+    get = attrgetter(*names)
+    return names, get if len(names) > 1 else lambda instance: (get(instance),)
 
 
 def external_name(name: str) -> str:
