@@ -65,7 +65,7 @@ class _Link:
         self._world = world
         self._server = ModelServer(self._wish, stays_after_421=world.stays)
         self._session = Session(_EXTENSIONS, world.ladder)
-        self._session.copies = MANY
+        self._session.window.copies = MANY
         self._session.supply = lambda: world.queue.popleft() if world.queue else None
         self._parser = ReplyParser()
         self._out = b""

@@ -37,7 +37,7 @@ class Talk:
         self.ladder = Ladder(pipelining, window=window, window_bytes=window_bytes)
         extensions = Extensions.of(dict.fromkeys(keywords.split(), ""), ())
         self.session = Session(extensions, self.ladder, max_transactions=most)
-        self.session.copies = MANY
+        self.session.window.copies = MANY
         self.session.supply = lambda: self.queue.popleft() if self.queue else None
         self.queue = deque(transactions)
         self.said: list[str] = []

@@ -113,7 +113,7 @@ def test_without_the_extensions_nothing_runs_ahead() -> None:
 def test_one_message_alone_needs_no_chunks() -> None:
     """auto: BDAT is for broadcasts; a single message is never in more doubt than it has to be."""
     talk = Talk("auto", letter(0))
-    talk.session.copies = 1
+    talk.session.window.copies = 1
     assert talk.go() == _envelope(0)
 
 

@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         does. Whatever ends it early, the connection is gone and all that was taken has been given to ``ended``.
         """
         session = self.session
-        session.supply, session.copies, session.resumed = supply.next, copies, session.served > 0
+        session.supply, session.window.copies, session.resumed = supply.next, copies, session.served > 0
         self._supply, self._limits = supply, limits
         self._moved_at = self._loop.time()
         self._deadline_at = self._moved_at + limits.remaining_s

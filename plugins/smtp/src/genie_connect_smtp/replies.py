@@ -8,6 +8,7 @@ reply carry the same code; and what comes after a complete reply stays visible t
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -35,10 +36,10 @@ class Reply:
     enhanced: str = ""
     lines: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def text(self) -> str:
         """All lines as one."""
-        return " ".join(line for line in self.lines if line)
+        return self.lines[0] if len(self.lines) == 1 else " ".join([line for line in self.lines if line])
 
     @property
     def digit(self) -> int:
@@ -65,17 +66,20 @@ class ReplyParser:
     """Bytes in, replies out. ``pending`` says whether bytes are left that no reply has used up.
 
     ``malformed`` says what is wrong once something has come that is no reply; nothing is read any more after it.
+    ``known`` are replies by their lines, which the readers of one server's replies may share.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("_buffer", "_code", "_known", "_lines", "_scanned", "_size", "malformed")
+
+    def __init__(self, known: dict[bytes, Reply] | None = None) -> None:
         self.malformed = ""
         self._buffer = bytearray()
         self._scanned = 0
         self._lines: list[bytes] = []
         self._code = 0
         self._size = 0
-        # Servers say the same few things again and again.
-        self._known: dict[bytes, Reply] = {}
+        # Servers say the same few things again and again, and on each connection.
+        self._known: dict[bytes, Reply] = {} if known is None else known
 
     @property
     def pending(self) -> bool:
@@ -91,26 +95,31 @@ class ReplyParser:
         replies: list[Reply] = []
         if self.malformed:
             return replies
-        if not self._buffer and not self._lines and len(data) <= MAX_LINE_BYTES:
-            data = self._take_known(data, replies)
-        self._buffer += data
         try:
+            if not self._buffer and len(data) <= MAX_LINE_BYTES:
+                data = self._take_lines(data, replies)
+            self._buffer += data
             while self._buffer and (reply := self.next_reply()) is not None:
                 replies.append(reply)
         except MalformedReply as error:
             self.malformed = str(error)
         return replies
 
-    def _take_known(self, data: bytes, replies: list[Reply]) -> bytes:
-        """Take the replies at the beginning that are of one line and have come before; returns what follows them."""
+    def _take_lines(self, data: bytes, replies: list[Reply]) -> bytes:
+        """Take the whole lines at the beginning without a buffer between; returns what follows them."""
         known = self._known
         lines = data.split(b"\r\n")
-        for number, line in enumerate(lines[:-1]):
-            reply = known.get(line)
+        rest = lines.pop()
+        for number, line in enumerate(lines):
+            # In the middle of a reply what looks like another one is a line of it, or wrong.
+            reply = None if self._lines else known.get(line)
             if reply is None:
-                return b"\r\n".join(lines[number:])
-            replies.append(reply)
-        return lines[-1]
+                if b"\n" in line:
+                    return b"\r\n".join((*lines[number:], rest))
+                reply = self._completed_by(line)
+            if reply is not None:
+                replies.append(reply)
+        return rest
 
     def next_reply(self) -> Reply | None:
         """The next complete reply, or ``None``. Raises ``MalformedReply``, after which the parser is of no more use."""
@@ -118,18 +127,25 @@ class ReplyParser:
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
             del self._buffer[: end + 1]
             self._scanned = 0
-            if self._take(line):
-                reply = Reply.of(self._code, tuple(self._lines))
-                if len(self._lines) == 1 and len(line) <= _KNOWN_LINE_BYTES:
-                    if len(self._known) >= _MAX_KNOWN:
-                        self._known.clear()
-                    self._known[line] = reply
-                self._lines, self._code, self._size = [], 0, 0
+            reply = self._completed_by(line)
+            if reply is not None:
                 return reply
         self._scanned = len(self._buffer)
         if self._scanned > MAX_LINE_BYTES:
             raise MalformedReply("a reply line is too long")
         return None
+
+    def _completed_by(self, line: bytes) -> Reply | None:
+        """The reply that ends with this line, if one does. Raises ``MalformedReply``."""
+        if not self._take(line):
+            return None
+        reply = Reply.of(self._code, tuple(self._lines))
+        if len(self._lines) == 1 and len(line) <= _KNOWN_LINE_BYTES:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[line] = reply
+        self._lines, self._code, self._size = [], 0, 0
+        return reply
 
     def _take(self, line: bytes) -> bool:
         self._size += len(line) + 2

@@ -17,8 +17,7 @@ With BDAT several things are different, since a whole message has left before an
 
 - RSET stands between any two messages. Without it a message whose own MAIL was refused goes out under the envelope of
   the one before, if that is still open (Exim 4.96).
-- That RSET's reply is also how a reply too many is noticed: it must look like the first one on this connection. If it
-  does not, QUIT is sent, whose 221 is like no other reply: where it stands shows whether the count was right.
+- That RSET's reply is also how a reply too many is noticed (see ``step_check``).
 - A message counts as answered once the RSET behind it is.
 """
 
@@ -30,29 +29,23 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias
 
+from genie_connect_smtp.aftermath import Ending, give_back_stale, is_stale
 from genie_connect_smtp.classify import Verdict, classify_fault, classify_reply
 from genie_connect_smtp.errors import ConnectionFault, Fault
 from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.ladder import Ladder, Rung
 from genie_connect_smtp.replies import Reply
 from genie_connect_smtp.stages import Stage
+from genie_connect_smtp.step_check import FIRST, LEADING, QUIT, RSET, SYNC, TRAILING, StepCheck
 from genie_connect_smtp.stuffing import END_MARK, stuffed
 from genie_connect_smtp.transaction import Phase, Transaction, about_connection, commands
+from genie_connect_smtp.window import Window
 
 _log = logging.getLogger(__name__)
 
 MAX_RESETS_IN_A_ROW: Final = 90
 """Postfix takes a hundred RSETs without an accepted message between them for junk."""
-_RSET: Final = b"RSET\r\n"
-_QUIT: Final = b"QUIT\r\n"
-_GONE: Final = frozenset({Fault.DISCONNECT, Fault.EXTRA_REPLY})
-"""What a connection that the server had left meanwhile looks like; silence is none of it."""
-
-# Which RSET is due, in the place where others have the recipient.
-_LEADING: Final = 0
-_FIRST: Final = 1
-_TRAILING: Final = 2
-_SYNC: Final = 3  # a QUIT
+_GOOD_BYE: Final = frozenset({221, 421})
 
 Due: TypeAlias = tuple[Transaction | None, Stage, int]
 
@@ -64,8 +57,8 @@ def _nothing() -> Transaction | None:
 class Session:
     """The machine. ``supply`` is asked for the next transaction when there is room for one.
 
-    ``copies`` is the size of the batch that is being sent. ``max_transactions`` is how many this connection may carry.
-    ``resumed`` says that the connection has been idle, so that the server may have left meanwhile.
+    ``window.copies`` is the size of the batch that is being sent. ``max_transactions`` is how many this connection may
+    carry. ``resumed`` says that the connection has been idle, so that the server may have left meanwhile.
     """
 
     def __init__(self, extensions: Extensions, ladder: Ladder, *, max_transactions: int = 10_000) -> None:
@@ -73,23 +66,21 @@ class Session:
         self.ladder = ladder
         self.max_transactions = max_transactions
         self.supply: Callable[[], Transaction | None] = _nothing
-        self.copies = 1
-        # The rung for one of so many copies, as long as the ladder has this top.
-        self._rung_known: tuple[Rung, int, Rung] | None = None
+        self.window = Window(extensions, ladder)
         self.resumed = False
         self.over = False
         self.served = 0
         self.streaming: Transaction | None = None
         # The recipient domains this connection has had; kept only where the server limits them.
         self.domains: set[str] = set()
-        self._waiting: deque[Transaction] = deque()
+        self._waiting: list[Transaction] = []
         self._active: deque[Transaction] = deque()
         self._due: deque[Due] = deque()
         self._done: list[Transaction] = []
         # The transaction whose envelope or content is being written, the rest of its commands, whether it began behind
         # an end mark that was not answered yet, and whether its commands went out together.
         self._current: Transaction | None = None
-        self._commands: deque[tuple[Stage, int, bytes]] = deque()
+        self._commands: list[tuple[Stage, int, bytes]] = []
         self._ahead = False
         self._grouped = False
         self._last_stage = Stage.MAIL
@@ -100,18 +91,14 @@ class Session:
         self._turned_away: tuple[Transaction, Reply] | None = None
         # The server may have a transaction open.
         self._dirty = False
-        self._in_flight = 0
-        self._in_flight_bytes = 0
         self._reset_ahead = False
-        self._reset_reply: Reply | None = None
         self._resets = 0
-        self._suspect = False
-        self._held: list[Transaction] = []
+        self._check = StepCheck()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way and nothing waits."""
-        return not (self._due or self._active or self._waiting or self._held)
+        return not (self._due or self._active or self._waiting or self._check.held)
 
     @property
     def expecting(self) -> bool:
@@ -138,7 +125,7 @@ class Session:
         """Whose time limit holds for the reply that is due."""
         if self._good_bye:
             return Stage.RSET
-        if self._due and self._due[0][1] is Stage.RSET and self._due[0][2] != _SYNC:
+        if self._due and self._due[0][1] is Stage.RSET and self._due[0][2] != SYNC:
             settled = not any(transaction.open for transaction in self._active) and not self._waiting
             return Stage.RSET if settled else Stage.MAIL
         return self.stage
@@ -174,12 +161,12 @@ class Session:
             self._reset_answered(transaction, index, reply)
         elif transaction is None:
             raise AssertionError(f"nobody waits for the reply to {stage}")
-        elif reply.code in (221, 421) and stage is not Stage.FINAL:
+        elif reply.code in _GOOD_BYE and stage is not Stage.FINAL:
             self._server_leaves(transaction, stage, reply)
         else:
             self._ON_REPLY.get((stage, reply.code // 100), Session._out_of_step)(self, transaction, index, reply)
             transaction.heard = True
-        if self._closing and not self._due and (self._good_bye or not self._suspect):
+        if self._closing and not self._due and (self._good_bye or not self._check.suspect):
             self._end(None)
 
     def unfinished_reply(self) -> None:
@@ -201,22 +188,22 @@ class Session:
         """The connection can no longer be used; ``by_us`` says that the server has no part in it."""
         if self.over:
             return
-        if fault.fault is Fault.DISCONNECT and not by_us and self._in_flight > 1 and not self._good_bye:
+        if fault.fault is Fault.DISCONNECT and not by_us and self.window.in_flight > 1 and not self._good_bye:
             self.ladder.step_down(Rung.NEXT, "a connection broke with several messages on their way")
         self._end(fault)
 
     # What to write.
 
     def _step(self, out: list[bytes]) -> bool:
-        if self._suspect:
+        if self._check.suspect:
             return self._ask_for_step(out)
         if self._current is not None:
             return self._go_on(self._current, out)
         transaction = self._next()
         if transaction is None:
             return False
-        rung = self._rung_for(transaction)
-        if not self._may_begin(transaction, rung):
+        rung = self.window.rung_for(transaction)
+        if self._due and not self.window.has_room_for(transaction, rung):
             return False
         if rung is Rung.CHUNKING:
             return self._begin_chunked(transaction, out)
@@ -224,55 +211,20 @@ class Session:
         return True
 
     def _next(self) -> Transaction | None:
-        if not self._waiting:
-            if self.full or not self._has_room():
-                return None
-            transaction = self.supply()
-            if transaction is None:
-                return None
+        if self._waiting:
+            return self._waiting[0]
+        if self.full or (self._due and not self.window.may_have_room()):
+            return None
+        transaction = self.supply()
+        if transaction is not None:
             self._waiting.append(transaction)
-        return self._waiting[0]
-
-    def _has_room(self) -> bool:
-        """Whether any transaction might begin now. Asked first, so that nothing is composed before its time."""
-        if not self._due:
-            return True
-        if self._in_flight:
-            return self.ladder.chunking_works and self._in_flight < self.ladder.window
-        return self._rung() >= Rung.NEXT
-
-    def _rung_for(self, transaction: Transaction) -> Rung:
-        rung = self._rung()
-        alone = len(transaction.results) == 1 and transaction.content.data is not None
-        if rung is Rung.CHUNKING and not (alone and transaction.sends_content):
-            # Which of several recipients are taken has to be known before the content goes.
-            return Rung.NEXT
-        return rung
-
-    def _rung(self) -> Rung:
-        known, top = self._rung_known, self.ladder.top
-        if known is None or known[0] is not top or known[1] != self.copies:
-            rung = self.ladder.rung(self.extensions, copies=self.copies)
-            self._rung_known = known = top, self.copies, rung
-        return known[2]
-
-    def _may_begin(self, transaction: Transaction, rung: Rung) -> bool:
-        if not self._due:
-            return True
-        if rung is Rung.CHUNKING:
-            ladder = self.ladder
-            return (
-                0 < self._in_flight < ladder.window
-                and ladder.chunking_works
-                and self._in_flight_bytes + transaction.content.size_bytes <= ladder.window_bytes
-            )
-        return rung is Rung.NEXT and not self._in_flight
+        return transaction
 
     def _begin(self, transaction: Transaction, rung: Rung, out: list[bytes]) -> None:
         lines = list(commands(transaction))
         self._start(transaction)
         if self._dirty:
-            lines.insert(0, (Stage.RSET, _LEADING, _RSET))
+            lines.insert(0, (Stage.RSET, LEADING, RSET))
             self._resets += 1
         self._dirty = True
         self._reset_ahead = False
@@ -281,7 +233,7 @@ class Session:
         self._current = transaction
         transaction.phase = Phase.ENVELOPE
         if not self._grouped:
-            self._commands.extend(lines)
+            self._commands = lines
             return
         for stage, index, line in lines:
             out.append(line)
@@ -291,31 +243,30 @@ class Session:
         envelope, data = transaction.envelope, transaction.content.data or b""
         mail, (rcpt,) = envelope.mail_command(), envelope.rcpt_commands()
         if self.resumed or not self._reset_ahead:
-            out.append(_RSET)
+            out.append(RSET)
             if self.resumed:
                 # Nothing goes out blindly to a server that may have left long ago.
-                self._due.append((None, Stage.RSET, _FIRST))
+                self._due.append((None, Stage.RSET, FIRST))
                 return False
-            self._due.append((transaction, Stage.RSET, _FIRST))
+            self._due.append((transaction, Stage.RSET, FIRST))
         self._start(transaction)
-        out += (mail, rcpt, b"BDAT %d LAST\r\n" % len(data), data, _RSET)
+        out += (mail, rcpt, b"BDAT %d LAST\r\n" % len(data), data, RSET)
         self._due += (
             (transaction, Stage.MAIL, -1),
             (transaction, Stage.RCPT, 0),
             (transaction, Stage.FINAL, -1),
-            (transaction, Stage.RSET, _TRAILING),
+            (transaction, Stage.RSET, TRAILING),
         )
         transaction.phase = Phase.WHOLE
         transaction.chunked = True
-        self._in_flight += 1
-        self._in_flight_bytes += transaction.content.size_bytes
+        self.window.begun(transaction)
         self._reset_ahead = True
         self._dirty = False
         self._resets += 1
         return True
 
     def _start(self, transaction: Transaction) -> None:
-        self._active.append(self._waiting.popleft())
+        self._active.append(self._waiting.pop(0))
         if self.extensions.max_recipient_domains is not None:
             self.domains.update(address.rpartition("@")[2].lower() for address in transaction.envelope.recipients)
 
@@ -326,7 +277,7 @@ class Session:
             self._send_end_mark(transaction, out)
             return True
         if self._commands and not self._due:
-            stage, index, line = self._commands.popleft()
+            stage, index, line = self._commands.pop(0)
             out.append(line)
             self._due.append((transaction, stage, index))
         return False
@@ -353,12 +304,12 @@ class Session:
 
     @property
     def _asked_for_step(self) -> bool:
-        return bool(self._due) and self._due[-1][2] == _SYNC
+        return bool(self._due) and self._due[-1][2] == SYNC
 
     def _ask_for_step(self, out: list[bytes]) -> bool:
         if not self._asked_for_step:
-            out.append(_QUIT)
-            self._due.append((None, Stage.RSET, _SYNC))
+            out.append(QUIT)
+            self._due.append((None, Stage.RSET, SYNC))
         return False
 
     # What was answered.
@@ -373,8 +324,8 @@ class Session:
             # Some servers refuse whatever comes behind the end mark (Haraka since GHSA-rp4q-8m6x-c43c).
             transaction.ignored = transaction.refused_ahead = True
             return
-        if reply.code == 451 and reply.enhanced == "4.4.2" and self._stale(transaction):
-            self._give_back(transaction, stale=True)
+        if reply.code == 451 and reply.enhanced == "4.4.2" and is_stale(transaction, self.served):
+            give_back_stale(transaction)
             self._end(None)
             return
         verdict = transaction.mail_refused(reply)
@@ -391,7 +342,7 @@ class Session:
     def _rcpt_refused(self, transaction: Transaction, index: int, reply: Reply) -> None:
         if not transaction.ignored and transaction.rcpt_refused(index, reply):
             transaction.overflow += (index for stage, index, _ in self._commands if stage is Stage.RCPT)
-            self._commands = deque(command for command in self._commands if command[0] is Stage.DATA)
+            self._commands = [command for command in self._commands if command[0] is Stage.DATA]
         self._after_rcpt(transaction)
 
     def _after_rcpt(self, transaction: Transaction) -> None:
@@ -415,7 +366,7 @@ class Session:
             self._active.remove(transaction)
             self._current = None
             transaction.forget()
-            self._waiting.appendleft(transaction)
+            self._waiting.insert(0, transaction)
             return
         verdict = None
         if transaction.taken:
@@ -446,7 +397,7 @@ class Session:
             transaction.phase = Phase.ANSWERED
         elif reply.code in (500, 502):
             self.ladder.step_down(Rung.NEXT, "the server offers CHUNKING and does not know BDAT")
-            self._give_back(transaction)
+            transaction.give_back()
             # It may have taken the content for commands.
             self._end(ConnectionFault(Stage.FINAL, Fault.EXTRA_REPLY))
         else:
@@ -455,7 +406,7 @@ class Session:
     def _conclude(self, transaction: Transaction, reply: Reply) -> Verdict:
         verdict = transaction.answered(reply)
         if reply.code // 100 == 2:
-            self._resets = self._in_flight
+            self._resets = self.window.in_flight
         return verdict
 
     def _after(self, transaction: Transaction, verdict: Verdict, reply: Reply) -> None:
@@ -468,32 +419,33 @@ class Session:
         self._end(ConnectionFault(Stage.FINAL, Fault.EXTRA_REPLY))
 
     def _reset_answered(self, transaction: Transaction | None, index: int, reply: Reply) -> None:
-        if index == _SYNC:
+        if index == SYNC:
             self._in_step(reply)
-        elif reply.code in (221, 421):
+        elif reply.code in _GOOD_BYE:
             self._reset_in_vain(transaction, index, reply)
-        elif index == _TRAILING and transaction is not None:
-            if reply.code // 100 == 2 and self._looks_right(reply):
+        elif index == TRAILING and transaction is not None:
+            if self._check.fits(reply):
                 self.ladder.chunking_works = True
             else:
                 self._doubt_the_count()
             self._finish(transaction)
         elif reply.code // 100 == 2:
-            if index == _FIRST:
-                self._reset_reply, self.resumed = reply, False
+            if index == FIRST:
+                self._check.begin(reply)
+                self.resumed = False
                 # Behind this RSET comes MAIL, now or when the next transaction begins.
                 self._reset_ahead = True
-        elif index == _FIRST and transaction is not None:
+        elif index == FIRST and transaction is not None:
             self._doubt_the_count()
         else:
             self._end(None)
 
     def _reset_in_vain(self, transaction: Transaction | None, index: int, reply: Reply) -> None:
         """The server is going, and says so to a RSET."""
-        if transaction is not None and index == _LEADING:
+        if transaction is not None and index == LEADING:
             self._server_leaves(transaction, Stage.MAIL, reply)
             return
-        if transaction is not None and index == _TRAILING:
+        if transaction is not None and index == TRAILING:
             self._finish(transaction)
         elif transaction is not None:
             # It has the whole message already; if it stays, its answer to that counts.
@@ -501,27 +453,20 @@ class Session:
         self._good_bye = True
         self._leave(None)
 
-    def _looks_right(self, reply: Reply) -> bool:
-        first = self._reset_reply
-        return self._suspect or first is None or reply is first or _words(reply) == _words(first)
-
     def _doubt_the_count(self) -> None:
-        if not self._suspect:
+        if not self._check.suspect:
             self.ladder.step_down(Rung.NEXT, "a reply to RSET is unlike the first, so one too many would go unnoticed")
-            self._suspect = self._closing = True
+            self._check.suspect = self._closing = True
 
     def _in_step(self, reply: Reply) -> None:
         if reply.code == 221:
-            # Every reply was where it belonged.
-            self._done += self._held
-            self._held = []
-            self._suspect = False
+            self._done += self._check.release()
         self._end(None)
 
     def _server_leaves(self, transaction: Transaction, stage: Stage, reply: Reply) -> None:
         """It is going; that says nothing about the recipient it was asked about."""
-        if self._stale(transaction):
-            self._give_back(transaction, stale=True)
+        if is_stale(transaction, self.served):
+            give_back_stale(transaction)
         else:
             transaction.settle_rest(stage, classify_reply(stage, reply), reply)
         transaction.ignored = True
@@ -556,7 +501,7 @@ class Session:
     def _out_of_step(self, transaction: Transaction, index: int, reply: Reply) -> None:
         stage = self._last_stage
         if transaction.refused_ahead:
-            self._give_back(transaction)
+            transaction.give_back()
         elif self._grouped and transaction.phase is Phase.ENVELOPE and not transaction.ignored:
             # The replies before it in the same group may have been another command's as well.
             transaction.results = [None] * len(transaction.results)
@@ -571,66 +516,35 @@ class Session:
         # Replies come in the order of the commands, so it is the first.
         self._active.popleft()
         if transaction.chunked:
-            self._in_flight -= 1
-            self._in_flight_bytes -= transaction.content.size_bytes
+            self.window.ended(transaction)
         if transaction is self._current:
             self._current = None
-            self._commands.clear()
+            self._commands = []
         self.served += 1
-        (self._held if self._suspect else self._done).append(transaction)
+        (self._check.held if self._check.suspect else self._done).append(transaction)
 
     def _end(self, fault: ConnectionFault | None) -> None:
         """Settle everything. Without a fault the server has said that it does nothing more."""
         if self.over:
             return
         self.over = True
-        if self._suspect:
+        if self._check.suspect:
             self._disbelieve(fault or ConnectionFault(Stage.FINAL, Fault.EXTRA_REPLY))
-        first = True
-        for transaction in self._active:
-            if transaction.open and not transaction.returned:
-                first = self._settle_lost(transaction, fault, first=first)
-            self._done.append(transaction)
+        left = self._good_bye and not self._stays
+        ending = Ending(fault=fault, left=left, turned_away=self._turned_away, served=self.served)
+        ending.settle(self._active)
         for transaction in self._waiting:
-            self._give_back(transaction)
-            self._done.append(transaction)
-        for left in (self._held, self._active, self._waiting, self._due, self._commands):
-            left.clear()
+            transaction.give_back()
+        self._done += (*self._active, *self._waiting)
+        for things in (self._check.held, self._active, self._waiting, self._due, self._commands):
+            things.clear()
         self._current = self.streaming = None
 
     def _disbelieve(self, fault: ConnectionFault) -> None:
         """Whose reply was whose is not known for anything that was on its way when the count went wrong."""
-        self._done += self._held
-        for transaction in (*self._held, *self._active):
+        self._done += self._check.held
+        for transaction in (*self._check.held, *self._active):
             transaction.in_doubt(classify_fault(fault.fault, Stage.FINAL))
-
-    def _settle_lost(self, transaction: Transaction, fault: ConnectionFault | None, *, first: bool) -> bool:
-        if self._turned_away is not None and self._turned_away[0] is transaction and not self._stale(transaction):
-            reply = self._turned_away[1]
-            transaction.settle_rest(Stage.MAIL, classify_reply(Stage.MAIL, reply), reply)
-        elif fault is None or (self._good_bye and not self._stays):
-            self._give_back(transaction)
-        elif transaction.phase is Phase.WHOLE:
-            transaction.settle_rest(Stage.FINAL, classify_fault(fault.fault, Stage.FINAL))
-            return False
-        elif not first or fault.stage is Stage.FINAL:
-            # It came after the one that the fault is about.
-            self._give_back(transaction)
-        elif fault.fault in _GONE and self._stale(transaction):
-            self._give_back(transaction, stale=True)
-        else:
-            stage = Stage.MAIL if fault.stage is Stage.RSET else fault.stage
-            transaction.settle_rest(stage, classify_fault(fault.fault, stage))
-            return False
-        return first
-
-    def _stale(self, transaction: Transaction) -> bool:
-        """Whether the server has left a connection that it had served on before this transaction."""
-        return self.served > 0 and not transaction.heard and not transaction.moved
-
-    def _give_back(self, transaction: Transaction, *, stale: bool = False) -> None:
-        transaction.give_back()
-        transaction.moved = transaction.moved or stale
 
     # Who takes a reply; whatever stands not here is out of step.
     _ON_REPLY: ClassVar[Mapping[tuple[Stage, int], Callable[[Session, Transaction, int, Reply], None]]] = (
@@ -652,9 +566,3 @@ class Session:
             }
         )
     )
-
-
-def _words(reply: Reply) -> tuple[object, ...]:
-    """What stays the same in the replies to one command: no ids, times or counters."""
-    words = (word for word in reply.text.lower().split() if word.isalpha() or not any(map(str.isdigit, word)))
-    return reply.code, reply.enhanced, *words

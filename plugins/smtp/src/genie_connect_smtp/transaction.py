@@ -9,6 +9,7 @@ session settles the rest: not handed over, unless the last byte may have left.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
@@ -37,18 +38,14 @@ class Envelope:
 
     def mail_command(self) -> bytes:
         """The MAIL command line. Raises ``ValueError`` for an address that would end it."""
-        command = f"MAIL FROM:<{self.sender}>"
-        if self.size_bytes is not None:
-            command = f"{command} SIZE={self.size_bytes}"
-        if self.eight_bit:
-            command += " BODY=8BITMIME"
-        if self.smtputf8:
-            command += " SMTPUTF8"
-        return _line(command)
+        size = "" if self.size_bytes is None else f" SIZE={self.size_bytes}"
+        body = " BODY=8BITMIME" if self.eight_bit else ""
+        utf8 = " SMTPUTF8" if self.smtputf8 else ""
+        return f"MAIL FROM:<{_checked(self.sender)}>{size}{body}{utf8}\r\n".encode()
 
     def rcpt_commands(self) -> list[bytes]:
         """The RCPT command lines. Raises ``ValueError`` for an address that would end one."""
-        return [_line(f"RCPT TO:<{recipient}>") for recipient in self.recipients]
+        return [f"RCPT TO:<{_checked(recipient)}>\r\n".encode() for recipient in self.recipients]
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +57,7 @@ class Result:
     reply: Reply | None = None
 
 
+_ENDS_A_COMMAND: Final = re.compile("[\x00-\x1f\x7f<>]")
 ACCEPTED: Final = classify(Stage.FINAL, 250)
 
 
@@ -83,7 +81,8 @@ class Phase(Enum):
 class Transaction:
     """The machine of one transaction. ``results`` has one entry for each recipient, ``None`` while unsettled.
 
-    ``overflow`` holds the indices of recipients the server had no more room for: they belong in another transaction.
+    ``taken`` is how many recipients the server has taken so far. ``overflow`` holds the indices of recipients the
+    server had no more room for: they belong in another transaction.
     ``returned`` says that nothing was handed over and that trying it on another connection costs nothing; ``moved``
     that this has happened once because the first connection was stale. ``ignored`` says that what the server still
     says to commands already written changes nothing. ``owner`` is whoever made it,
@@ -92,25 +91,27 @@ class Transaction:
 
     sends_content: ClassVar[bool] = True
 
+    # How all of them begin. Few ever differ in more than one or two of these.
+    text: str | None = None
+    taken: int = 0
+    phase: Phase = Phase.WAITING
+    ignored: bool = False
+    refused_ahead: bool = False
+    chunked: bool = False
+    heard: bool = False
+    returned: bool = False
+    moved: bool = False
+
     def __init__(self, envelope: Envelope, content: Content = NO_CONTENT, owner: Any = None) -> None:
         self.envelope = envelope
         self.content = content
         self.owner = owner
-        self.text: str | None = None
         self.results: list[Result | None] = [None] * len(envelope.recipients)
         self.overflow: list[int] = []
-        self.taken: list[int] = []
-        self.phase = Phase.WAITING
-        self.ignored = False
-        self.refused_ahead = False
-        self.chunked = False
-        self.heard = False
-        self.returned = False
-        self.moved = False
 
     def settled(self) -> tuple[Result, ...]:
         """The results there are."""
-        return tuple(result for result in self.results if result is not None)
+        return tuple([result for result in self.results if result is not None])
 
     def mail_refused(self, reply: Reply) -> Verdict:
         """The sender was refused, which settles everybody."""
@@ -121,7 +122,7 @@ class Transaction:
 
     def rcpt_taken(self, index: int, reply: Reply) -> None:
         """This recipient was taken."""
-        self.taken.append(index)
+        self.taken += 1
 
     def rcpt_refused(self, index: int, reply: Reply) -> bool:
         """This recipient was refused; ``True`` if only for want of room."""
@@ -140,7 +141,7 @@ class Transaction:
     def answered(self, reply: Reply) -> Verdict:
         """The server has answered the message."""
         verdict = ACCEPTED if reply.code // 100 == 2 else classify_reply(Stage.FINAL, reply)
-        if verdict.suppress and len(self.taken) > 1:
+        if verdict.suppress and self.taken > 1:
             # One answer for several recipients does not say which of them does not exist.
             verdict = attrs.evolve(verdict, suppress=False)
         self.phase = Phase.ANSWERED
@@ -157,14 +158,14 @@ class Transaction:
         """Nothing was handed over, and it may go elsewhere."""
         self.results = [None] * len(self.results)
         self.overflow = []
-        self.taken = []
+        self.taken = 0
         self.returned = True
 
     def forget(self) -> None:
         """Be as if nothing had been said: nothing was handed over, and this goes out again."""
         self.results = [None] * len(self.results)
         self.overflow = []
-        self.taken = []
+        self.taken = 0
         self.phase = Phase.WAITING
         self.ignored = False
         self.refused_ahead = False
@@ -179,10 +180,10 @@ class Transaction:
     def settle_rest(self, stage: Stage, verdict: Verdict, reply: Reply | None = None) -> None:
         """Give this result to everybody who has none and does not wait for another transaction."""
         result = Result(stage=stage, verdict=verdict, reply=reply)
-        results, elsewhere = self.results, set(self.overflow)
-        for index, known in enumerate(results):
-            if known is None and index not in elsewhere:
-                results[index] = result
+        elsewhere = self.overflow
+        self.results = [
+            result if known is None and index not in elsewhere else known for index, known in enumerate(self.results)
+        ]
 
 
 class SenderProbe(Transaction):
@@ -218,10 +219,8 @@ def _no_more_room(reply: Reply) -> bool:
     return reply.enhanced.endswith(".5.3") or (reply.code in (452, 552) and not reply.enhanced)
 
 
-def _line(command: str) -> bytes:
+def _checked(address: str) -> str:
     # Addresses are checked where they enter; this is for the day when that has a bug (RFC 5321 section 2.3.8).
-    if not command.isprintable() and any(character < " " or character == "\x7f" for character in command):
+    if _ENDS_A_COMMAND.search(address):
         raise ValueError("a command holds a character that would end it")
-    if command.count("<") != 1 or command.count(">") != 1:
-        raise ValueError("a command holds a character that would end it")
-    return f"{command}\r\n".encode()
+    return address
