@@ -24,12 +24,12 @@ from tests.smtp.support import SENDER, batch, context, delivery, send_once, sett
 _PLACES = ("to", "cc", "bcc", "from_", "reply_to", "envelope_from")
 
 
-def _refused_everywhere(text: str) -> None:
+def _refused_everywhere(text: str, *, match: str = ".") -> None:
     """By the address itself, and by every field of a message that takes one."""
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=match):
         Address.parse(text)
     for place in _PLACES:
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValidationError, match=match):
             Message(**{"to": "bob@example.org", "text": "x", place: text})
 
 
@@ -47,7 +47,7 @@ def _refused_in_a_command(address: str) -> None:
 def test_cve_2026_53533_no_line_end_in_a_command(end: str) -> None:
     """In aiosmtplib before 5.1.1 the server got what followed a line end in an address as a command of its own."""
     for text in (f"a@x.example>{end}RCPT TO:<evil@evil.example", f"a@x.example{end}DATA", f"a{end}@x.example"):
-        _refused_everywhere(text)
+        _refused_everywhere(text, match="control character")
         _refused_in_a_command(text)
 
 
@@ -72,7 +72,7 @@ async def test_aiosmtplib_5_1_3_the_ehlo_name_is_one_name(scripted_smtp: StartSc
 def test_cve_2026_30227_no_line_end_in_a_quoted_local_part(end: str) -> None:
     """MimeKit before 4.15.1 took a line end between quotes for a part of the address, and the server did not."""
     text = f'"a{end}RCPT TO:<evil@evil.example>{end}"@x.example'
-    _refused_everywhere(text)
+    _refused_everywhere(text, match="control character")
     _refused_in_a_command(text)
 
 
@@ -99,7 +99,7 @@ def test_cve_2026_48019_what_is_called_an_address_has_no_line_end(place: str, en
         "inside": f"victim@x.example{end}Bcc: evil@evil.example",
         "behind": f"victim@x.example{end}",
     }
-    _refused_everywhere(texts[place])
+    _refused_everywhere(texts[place], match="control character")
 
 
 @pytest.mark.parametrize("name", ["x\r\nMAIL FROM:<evil@evil.example>", "x\n", "x\r", "\r\nRSET"])
@@ -120,7 +120,7 @@ async def test_ghsa_vvjj_xcjg_gr5g_the_name_of_the_client_is_no_command(
 
 async def test_ghsa_c7w3_x93f_qmm8_the_size_is_a_number(scripted_smtp: StartScriptedSmtp) -> None:
     """Nodemailer before 8.0.4 wrote the caller's ``size`` into MAIL. Ours is counted, and a line end would end it."""
-    evil: Any = "1\r\nRCPT TO:<evil@evil.example>"
+    evil: Any = "1\r\nDATA"
     with pytest.raises(ValueError, match="end it"):
         Envelope(sender="a@b.example", recipients=(), size_bytes=evil).mail_command()
     server = await scripted_smtp()
@@ -143,7 +143,8 @@ def test_nodemailer_8_0_5_a_reply_is_decoded_by_whole_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"2_50 ok", b"+250 ok", b" 250 ok", b"2500 ok", b"250ok", b"-250 ok", b"550-no\r\n250 ok", b"", b"250\rok"]
+    "line",
+    [b"2_50 ok", b"+250 ok", b" 250 ok", b"2500 ok", b"250ok", b"-250 ok", b"550-no\r\n250 ok", b"", b"250 o\rk"],
 )
 async def test_nodemailer_9_0_2_what_is_no_reply_is_not_read_as_one(
     line: bytes, scripted_smtp: StartScriptedSmtp
