@@ -24,7 +24,7 @@ MIME_VERSION = ("MIME-Version", "MIME-Version: 1.0\r\n")
 
 @attrs.frozen(kw_only=True, eq=False)
 class Composed:
-    """A message as it goes over the wire, files still unread.
+    """A message as it goes over the wire, files still unread. ``check_wire`` has seen every byte that is in memory.
 
     ``needs_8bit`` asks for BODY=8BITMIME (RFC 6152), ``needs_smtputf8`` for SMTPUTF8 (RFC 6531).
     """
@@ -43,7 +43,7 @@ class Composed:
     @property
     def in_memory(self) -> bool:
         """Whether ``chunks`` neither reads nor encodes a file."""
-        return all(isinstance(piece, bytes) for piece in self._pieces)
+        return not [piece for piece in self._pieces if not isinstance(piece, bytes)]
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, line ends CRLF, dots not doubled. Each chunk begins at a line and ends in CRLF.
@@ -76,8 +76,8 @@ class Composed:
         )
 
     def as_bytes(self) -> bytes:
-        """The whole message in memory."""
-        return b"".join(self.chunks())
+        """The whole message in memory. Raises what reading its files raises."""
+        return b"".join([piece if isinstance(piece, bytes) else b"".join(_file_lines(piece)) for piece in self._pieces])
 
     @property
     def _first(self) -> bytes:

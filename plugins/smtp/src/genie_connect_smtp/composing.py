@@ -16,11 +16,13 @@ _IN_THREAD_BYTES: Final = 1024 * 1024
 
 
 class BatchComposer:
-    """Composes the copies of one batch, all with the same ``date``."""
+    """Composes the copies of one batch, all with the same ``date`` and from the same envelope sender."""
 
     def __init__(self, batch: Batch, date: datetime) -> None:
         self.date = date
+        self.envelope_from = batch.envelope_from
         self._batch = batch
+        self._alone = len(batch.deliveries) == 1
         message = batch.message
         self._long_text = len(message.text or "") + len(message.html or "") > _IN_THREAD_CHARACTERS
         files = any(isinstance(attachment.content, FileContent) for attachment in message.attachments)
@@ -36,7 +38,7 @@ class BatchComposer:
         """
         if self._long_text:
             return None
-        if len(self._batch.deliveries) == 1:
+        if self._alone:
             return self._at_once(delivery, date=self.date, eight_bit=eight_bit)
         if self._compiled is None:
             if self._slow_to_compile or self._compiling.locked():
@@ -46,7 +48,7 @@ class BatchComposer:
 
     async def compose(self, delivery: Delivery, *, eight_bit: bool) -> Composed:
         """One copy. Raises ``ValidationError``, ``UnsafeMessage``, and ``OSError`` for a file that cannot be read."""
-        make = (await self._compiled_message()).compose if len(self._batch.deliveries) > 1 else self._at_once
+        make = (await self._compiled_message()).compose if not self._alone else self._at_once
         if self._long_text:
             return await asyncio.to_thread(make, delivery, date=self.date, eight_bit=eight_bit)
         return make(delivery, date=self.date, eight_bit=eight_bit)

@@ -26,7 +26,7 @@ from genie_connect_smtp.guard import StrictProtocol
 from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
 from genie_connect_smtp.outcomes import UNREADABLE
-from genie_connect_smtp.replies import ReplyParser
+from genie_connect_smtp.replies import Reply, ReplyParser
 from genie_connect_smtp.session import Session
 from genie_connect_smtp.stuffing import DotStuffer, UnsendableContent, blocks
 from genie_connect_smtp.transaction import Transaction
@@ -111,6 +111,7 @@ class Connection(asyncio.Protocol):
         ladder: Ladder | None = None,
         *,
         max_transactions: int = 10_000,
+        known_replies: dict[bytes, Reply] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.session = Session(extensions, ladder or Ladder(), max_transactions=max_transactions)
@@ -120,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._sock = sock
         # uvloop's transports have the methods without the base class.
         self._transport = cast("asyncio.Transport", before.transport)
-        self._parser = ReplyParser()
+        self._parser = ReplyParser(known_replies)
         self._gone = False
         self._paused = False
         self._stream: _Stream | None = None

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from genie_connect.mime import Composed
 from genie_connect_smtp.stuffing import BLOCK_BYTES, whole_lines
 
 SMALL_BYTES: Final = BLOCK_BYTES
@@ -31,6 +32,17 @@ class Content:
             return cls(size_bytes=size_bytes, chunks=chunks)
         data = whole_lines(b"".join(chunks))
         return cls(size_bytes=len(data), data=data)
+
+    @classmethod
+    def of_message(cls, composed: Composed) -> Content:
+        """The content from a message that was put together here. Raises what reading its files raises."""
+        size_bytes = composed.size_bytes
+        if size_bytes <= SMALL_BYTES and composed.in_memory:
+            data = composed.as_bytes()
+            if data.endswith(b"\r\n"):
+                # The composer's gate has looked at every byte of it; looking again takes longer than sending.
+                return cls(size_bytes=size_bytes, data=data)
+        return cls.of(composed.chunks(), size_bytes)
 
 
 NO_CONTENT: Final = Content(size_bytes=0, data=b"")

@@ -24,13 +24,13 @@ from genie_connect.model.outcome import State
 from genie_connect_smtp.capabilities import effective
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.content import Content
-from genie_connect_smtp.delivery import envelope_of
 from genie_connect_smtp.dkim import diagnosis_of_key, records_of, signing_of, warnings_of
 from genie_connect_smtp.errors import SmtpError
 from genie_connect_smtp.hints import diagnosis, diagnosis_of
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.opening import Opening, OpeningStep
 from genie_connect_smtp.outcomes import provider_id
+from genie_connect_smtp.packing import Packing
 from genie_connect_smtp.settings import SmtpSettings
 from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.state import place_of
@@ -171,8 +171,8 @@ class _Test:
         composed = compose(batch, copy, date=now)
         if self._signing is not None:
             composed = await self._signing.sign(composed, now=now)
-        content = Content.of(composed.chunks(), composed.size_bytes)
-        transaction = Transaction(envelope_of(sender, (recipient,), composed, connection.extensions), content)
+        packing = Packing(sender, connection.extensions, max_recipients=1)
+        transaction = Transaction(packing.envelope((recipient,), composed), Content.of_message(composed))
         await connection.run(transaction, self.limits)
         result = _only(transaction)
         if result.verdict.state is not State.ACCEPTED:

@@ -14,6 +14,7 @@ from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail
+from genie_connect_smtp.packing import Packing
 from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Transaction
@@ -56,7 +57,12 @@ class Feed:
         self._composer = composer
         # RFC 6376 section 5.3: a relay that has to encode 8-bit text anew would break the signature.
         self._eight_bit = "8bitmime" in connection.extensions and state.signing is None
-        self._max_recipients = state.settings.max_recipients
+        self._packing = Packing(
+            composer.envelope_from,
+            connection.extensions,
+            max_recipients=state.settings.max_recipients,
+            domains=connection.session.domains,
+        )
         self._ready: deque[SmtpDelivery] = deque()
         self._aside: dict[asyncio.Task[None], SmtpDelivery] = {}
         self._loop = asyncio.get_running_loop()
@@ -151,12 +157,7 @@ class Feed:
             if composed is None:
                 self._compose_aside(delivery)
                 return None
-            transaction = delivery.transaction(
-                composed,
-                self._connection.extensions,
-                max_recipients=self._max_recipients,
-                domains=self._session.domains,
-            )
+            transaction = self._packing.transaction(delivery, composed)
         except (GenieConnectError, ValueError, OSError) as error:
             self._unreadable(delivery, error)
             return None
@@ -191,7 +192,7 @@ class Feed:
         composed = await self._composer.compose(delivery.copy, eight_bit=self._eight_bit)
         if self._state.signing is not None:
             composed = await self._state.signing.sign(composed, now=self._composer.date)
-        delivery.composed[self._eight_bit] = composed
+        delivery.composed = {**delivery.composed, self._eight_bit: composed}
 
     def _composed(self, task: asyncio.Task[None]) -> None:
         delivery = self._aside.pop(task)

@@ -51,6 +51,7 @@ class Place:
     resolver: Resolver
     tls_context: ssl.SSLContext | None
     ladder: Ladder = attrs.field(factory=Ladder)
+    known_replies: dict[bytes, Reply] = attrs.field(factory=dict, repr=False)
 
 
 class Opening:
@@ -108,6 +109,7 @@ class Opening:
                 self.extensions,
                 self._place.ladder,
                 max_transactions=most if announced is None else min(most, announced),
+                known_replies=self._place.known_replies,
             )
         return self.connection
 

@@ -66,26 +66,51 @@ BROKEN: Final = Verdict(
 )
 
 
-def outcome_of(recipient: str, connection: str, result: Result, *, text: str | None = None) -> Outcome:
-    """The outcome of one recipient; ``text`` stands in where there is no reply."""
-    verdict, reply = result.verdict, result.reply
-    accepted = verdict.state is State.ACCEPTED
-    return Outcome(
-        recipient=recipient,
-        state=verdict.state,
-        connection=connection,
-        stage=result.stage.value,
-        code=reply.code if reply else None,
-        enhanced=(reply.enhanced or None) if reply else None,
-        text=reply.text if reply else text,
-        reason=None if accepted else verdict.kind,
-        hint=None if accepted else verdict.hint or None,
-        scope=Scope.RECIPIENT if accepted else verdict.scope,
-        retry=verdict.retry,
-        retry_after_s=verdict.retry_after_s,
-        provider_id=provider_id(reply) if accepted and reply else None,
-        suppress=verdict.suppress,
-    )
+class OutcomeWriter:
+    """Makes the outcomes of one connection setting. What a server says over and over is read once."""
+
+    def __init__(self, connection: str) -> None:
+        self._connection = connection
+        self._read: tuple[Reply, str | None] | None = None
+
+    def outcome(self, recipient: str, result: Result, *, text: str | None = None) -> Outcome:
+        """The outcome of one recipient; ``text`` stands in where there is no reply."""
+        verdict, reply = result.verdict, result.reply
+        if reply is None:
+            code, enhanced = None, None
+        else:
+            code, enhanced, text = reply.code, reply.enhanced or None, reply.text
+        if verdict.state is State.ACCEPTED:
+            return Outcome(
+                recipient=recipient,
+                state=State.ACCEPTED,
+                connection=self._connection,
+                stage=result.stage.value,
+                code=code,
+                enhanced=enhanced,
+                text=text,
+                provider_id=self._provider_id(reply) if reply else None,
+            )
+        return Outcome(
+            recipient=recipient,
+            state=verdict.state,
+            connection=self._connection,
+            stage=result.stage.value,
+            code=code,
+            enhanced=enhanced,
+            text=text,
+            reason=verdict.kind,
+            hint=verdict.hint or None,
+            scope=verdict.scope,
+            retry=verdict.retry,
+            retry_after_s=verdict.retry_after_s,
+            suppress=verdict.suppress,
+        )
+
+    def _provider_id(self, reply: Reply) -> str | None:
+        if self._read is None or self._read[0] is not reply:
+            self._read = reply, provider_id(reply)
+        return self._read[1]
 
 
 def result_of(error: SmtpError) -> Result:

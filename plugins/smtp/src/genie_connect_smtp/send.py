@@ -16,7 +16,7 @@ from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.errors import ConnectionFault, SmtpError
 from genie_connect_smtp.feed import Feed
 from genie_connect_smtp.limits import Limits
-from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, before_mail, outcome_of, result_of
+from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, OutcomeWriter, before_mail, result_of
 from genie_connect_smtp.pool import Lease
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Result
@@ -44,6 +44,7 @@ class _Sending:
         self._returned: deque[SmtpDelivery] = deque()
         self._taken = 0
         self._left = len(batch.deliveries)
+        self._writer = OutcomeWriter(state.runtime.connection)
         self._outcomes: list[Sequence[Outcome]] = [()] * len(batch.deliveries)
         self._stopped: Result | None = None
         self._failures = 0
@@ -92,7 +93,7 @@ class _Sending:
             return self._returned.popleft()
         index = self._taken
         self._taken += 1
-        return SmtpDelivery(self._batch, self._batch.deliveries[index], index)
+        return SmtpDelivery(self._batch.deliveries[index], index)
 
     def _hire(self, group: asyncio.TaskGroup) -> None:
         self._group = None
@@ -159,10 +160,8 @@ class _Sending:
         self.ended(delivery)
 
     def _conclude(self, delivery: SmtpDelivery) -> None:
-        connection, text = self._state.runtime.connection, delivery.text
-        self._outcomes[delivery.index] = [
-            outcome_of(email, connection, result, text=text) for email, result in delivery.in_order()
-        ]
+        write, text = self._writer.outcome, delivery.text
+        self._outcomes[delivery.index] = [write(email, result, text=text) for email, result in delivery.in_order()]
         self._left -= 1
         if not self._left:
             for task in self._connecting:
