@@ -54,7 +54,8 @@ class HeadSplicer:
         return self._layout(copy.delivery).head(copy, content_names, content_head, smtputf8=self._smtputf8)
 
     def _layout(self, delivery: Delivery) -> _Layout:
-        key = (bool(delivery.to), bool(delivery.cc), tuple(delivery.headers))
+        own = delivery.headers
+        key = (bool(delivery.to), bool(delivery.cc), () if own is EMPTY else tuple(own))
         layout = self._layouts.get(key)
         if layout is None:
             layout = _Layout(self._fields(delivery))

@@ -77,11 +77,15 @@ SplicedBody: TypeAlias = tuple[Encoding, bytes, bytes]
 
 
 class SplicedText:
-    """A body, its lines with fields apart from the rest. Line ends of ``segments`` are LF."""
+    """A body, its lines with fields apart from the rest. Line ends of ``segments`` are LF.
+
+    ``varies`` says whether it has such lines at all.
+    """
 
     def __init__(self, segments: Sequence[Segment], slots: Slots) -> None:
         runs, lines = _runs_and_lines(segments)
         self._count = len(lines)
+        self.varies = bool(lines)
         self.own_lines = slots.filling([segment for line in lines for segment in line])
         """Gives the lines with fields, as a copy with these values has them, one after another."""
         self._raw = [run.encode() for run in runs]

@@ -113,6 +113,10 @@ class _Frame(NamedTuple):
     open_end: bool
 
 
+_Bodies: TypeAlias = tuple[_Frame, str, bytes, bytes]
+"""The frame of a copy, what makes its delimiters its own, its text and its HTML."""
+
+
 class _Splicer:
     """The message as a template, or as it stands."""
 
@@ -125,19 +129,16 @@ class _Splicer:
         self._html = SplicedText(template.html or (), slots)
         self._fields = slots.fields
         self._frames: list[_Frame] = []
+        self._same: dict[bool, _Bodies] = {}
 
     def compose(self, delivery: Delivery, date: datetime, eight_bit: bool) -> Composed:
         merge: Mapping[str, str] = EMPTY if delivery.merge is None else delivery.merge
         values = [value_of(field, merge) for field in self._fields]
-        text_lines = self._text.own_lines(values)
-        html_lines = self._html.own_lines([escaped(value) for value in values])
-        token = next_token(delivery.message_id)
-        while self._text.holds(token, text_lines) or self._html.holds(token, html_lines):
-            token = next_token(token)
-        text_encoding, text, text_own = self._text.body(text_lines, eight_bit=eight_bit)
-        html_encoding, html, html_own = self._html.body(html_lines, eight_bit=eight_bit)
-        frame = self._frame(text_encoding, html_encoding)
-        check_wire(b"\r\n".join((text_own, html_own)), eight_bit=frame.eight_bit)
+        if self._text.varies or self._html.varies:
+            bodies = self._own_bodies(values, delivery.message_id, eight_bit)
+        else:
+            bodies = self._same_bodies(delivery.message_id, eight_bit)
+        frame, token, text, html = bodies
         head, smtputf8 = self._head.head(Copy(delivery, values, date), frame.names, frame.content_head)
         pieces, size_bytes = _spliced(frame, (head, token.encode(), text, html))
         return Composed(
@@ -147,6 +148,29 @@ class _Splicer:
             head_size_bytes=len(head) + len(frame.content_head),
             pieces=pieces,
         )
+
+    def _own_bodies(self, values: Sequence[str], message_id: str, eight_bit: bool) -> _Bodies:
+        text_lines = self._text.own_lines(values)
+        html_lines = self._html.own_lines([escaped(value) for value in values])
+        token = next_token(message_id)
+        while self._text.holds(token, text_lines) or self._html.holds(token, html_lines):
+            token = next_token(token)
+        text_encoding, text, text_own = self._text.body(text_lines, eight_bit=eight_bit)
+        html_encoding, html, html_own = self._html.body(html_lines, eight_bit=eight_bit)
+        frame = self._frame(text_encoding, html_encoding)
+        check_wire(b"\r\n".join((text_own, html_own)), eight_bit=frame.eight_bit)
+        return frame, token, text, html
+
+    def _same_bodies(self, message_id: str, eight_bit: bool) -> _Bodies:
+        """The same where the bodies are the same in all copies, and only the delimiters are not."""
+        known = self._same.get(eight_bit)
+        if known is None:
+            known = self._same[eight_bit] = self._own_bodies((), message_id, eight_bit)
+        frame, _, text, html = known
+        token = next_token(message_id)
+        while self._text.holds(token, "") or self._html.holds(token, ""):
+            token = next_token(token)
+        return frame, token, text, html
 
     def _frame(self, text: Encoding, html: Encoding) -> _Frame:
         for frame in self._frames:
