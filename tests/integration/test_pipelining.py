@@ -60,12 +60,17 @@ async def opened_exim(exim: RealServer) -> AsyncIterator[SmtpState]:
 
 
 async def test_a_refused_message_never_goes_under_a_foreign_envelope(exim: RealServer, opened_exim: SmtpState) -> None:
-    """Each refused message stands directly behind one that is accepted, all in one window; Exim sees RSET between."""
+    """A sender is refused while the transaction before it is open, all in one window; Exim sees RSET between.
+
+    The transaction is open since its recipient was refused, and so its content. Without RSET Exim 4.96 takes recipient
+    and content of the refused message for that one's, and sends it on under that one's sender.
+    """
     limits = Limits(opened_exim.settings, _context())
     letters = []
     for number in range(4):
         letters += [
             _letter(f"good{number}@foreign.test", sender="shop@sender.test", recipient=f"user{number}@example.com"),
+            _letter(f"open{number}@foreign.test", sender="other@sender.test", recipient="refused@example.com"),
             _letter(
                 f"bad{number}@foreign.test", sender="badsender@sender.test", recipient=f"other{number}@example.com"
             ),
@@ -77,9 +82,11 @@ async def test_a_refused_message_never_goes_under_a_foreign_envelope(exim: RealS
     assert [letter.results[0].verdict.state for letter in letters if letter.results[0]] == [
         State.ACCEPTED,
         State.REJECTED,
+        State.REJECTED,
     ] * 4
     for number in range(4):
         await exim.arrived([f"user{number}@example.com"], f"good{number}@foreign.test".encode())
+        assert exim.deliveries(f"open{number}@foreign.test".encode()) == []
         assert exim.deliveries(f"bad{number}@foreign.test".encode()) == []
 
 

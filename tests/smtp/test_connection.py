@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,14 +16,32 @@ from genie_connect_smtp import connection as connection_module
 from genie_connect_smtp import plugin
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.ladder import Rung
+from genie_connect_smtp.limits import Limits
+from genie_connect_smtp.transaction import Transaction
 from genie_connect_spec.fixtures import StartScriptedSmtp
 from genie_connect_spec.smtp_script import Delay, HalfClose, Hang, Reset, Say, SayThen, ehlo_reply, on
 from tests.smtp.support import batch, context, delivery, opened, send_once, settings_for
-from tests.smtp.talk import MODES
+from tests.smtp.talk import MODES, letter, states
 
 
 def _copies(count: int, *, domains: int = 1) -> list[Any]:
     return [delivery(f"r{number}@d{number % domains}.example", number=number) for number in range(count)]
+
+
+class _Letters:
+    """A supply of transactions that end where they end."""
+
+    pending = False
+
+    def __init__(self, letters: Sequence[Transaction]) -> None:
+        self._waiting = deque(letters)
+
+    def next(self) -> Transaction | None:
+        """The next."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def ended(self, transaction: Transaction) -> None:
+        """Nothing to be done."""
 
 
 class _Spy:
@@ -133,6 +153,27 @@ async def test_good_bye_in_the_stream_costs_no_copy(pipelining: str, scripted_sm
     assert {outcome.state for outcome in outcomes} == {State.ACCEPTED}
     recipients = [message.recipients for message in server.accepted]
     assert len(recipients) == len(set(recipients)) == 40
+
+
+async def test_a_refused_message_never_goes_under_a_foreign_envelope(scripted_smtp: StartScriptedSmtp) -> None:
+    """Trap 1: a sender is refused while the transaction before it, whose recipient was refused, is still open.
+
+    A server that keeps it open would take recipient and content of the refused message for that one's. RSET ends it.
+    """
+    script = [
+        on("rcpt", Say(b"550 5.1.1 no such user\r\n"), message=1),
+        on("mail", Say(b"550 5.1.8 bad sender address\r\n"), message=2),
+    ]
+    server = await scripted_smtp(script, keeps_transaction_open=True)
+    letters = [letter(number) for number in range(4)]
+    async with opened(settings_for(server, pipelining="chunking")) as state:
+        state.ladder.chunking_works = True
+        limits = Limits(state.settings, context())
+        lease = await state.pool.acquire(limits)
+        await lease.connection.serve(_Letters(letters), limits, copies=16)
+        state.pool.release(lease)
+    assert states(*letters) == ["accepted", "rejected", "rejected", "accepted"]
+    assert [message.envelope_from for message in server.handed_over] == ["0@s.example", "3@s.example"]
 
 
 async def test_a_reset_in_the_window_leaves_only_the_window_in_doubt(scripted_smtp: StartScriptedSmtp) -> None:

@@ -224,13 +224,31 @@ def test_recipients_without_room_wait_for_the_next_transaction(pipelining: str) 
 # Traps 4 and 5: the server leaves, or is gone.
 
 
-def test_good_bye_in_the_middle_of_a_window_is_certain() -> None:
-    """Trap 4: answered before, stands; answered 421, deferred; behind it, not handed over, and free to go elsewhere."""
+@pytest.mark.parametrize(
+    ("before", "its_own"),
+    [([], "returned"), (["250 ok"], "deferred"), (["250 ok", "250 ok"], "deferred")],
+    ids=["mail", "rcpt", "final"],
+)
+def test_good_bye_in_the_middle_of_a_window_is_certain(before: list[str], its_own: str) -> None:
+    """Trap 4: answered before, stands; answered 421, deferred; behind it, not handed over, and free to go elsewhere.
+
+    Where 421 is the first that it was told, it was not tried either: the server had left before.
+    """
     talk = _streaming(5)
     talk.hear("250 2.0.0 reset", *_OK, *_OK)
-    assert talk.hear("250 ok", "250 ok", "421 4.3.2 going down") == []
+    assert talk.hear(*before, "421 4.3.2 going down") == []
     talk.lose()
-    assert states(*talk.done) == ["accepted", "accepted", "deferred", "returned", "returned"]
+    assert states(*talk.done) == ["accepted", "accepted", its_own, "returned", "returned"]
+    assert [result.verdict.suppress for result in talk.done[2].settled()] == [False] * (its_own == "deferred")
+
+
+def test_good_bye_to_a_reset_in_the_middle_of_a_window_is_certain() -> None:
+    """Trap 4: what is answered stands, and of what is behind nothing was handed over."""
+    talk = _streaming(4)
+    talk.hear("250 2.0.0 reset", *_OK, *_OK[:3])
+    assert talk.hear("421 4.3.2 going down") == []
+    talk.lose()
+    assert states(*talk.done) == ["accepted", "accepted", "returned", "returned"]
 
 
 def test_a_server_that_says_good_bye_and_stays_is_heard_out() -> None:

@@ -20,6 +20,7 @@ from genie_connect.inbox import DEFAULT_EXTENSIONS, Session, SessionSettings
 from genie_connect_spec.smtp_certificates import CertificateSet
 from genie_connect_spec.smtp_channel import Channel
 from genie_connect_spec.smtp_listener import Listener
+from genie_connect_spec.smtp_open_transaction import OpenTransactionSession
 from genie_connect_spec.smtp_player import Player, Stage
 from genie_connect_spec.smtp_record import ConnectionRecord, HandedOver
 from genie_connect_spec.smtp_script import Action, Refuse, Script, Unanswered, rules_of
@@ -39,6 +40,7 @@ class ScriptedSmtpOptions(TypedDict, total=False):
     extensions: Iterable[str]
     max_message_bytes: int
     max_recipients: int
+    keeps_transaction_open: bool
     receive_buffer_bytes: int | None
     host: str
     port: int
@@ -50,7 +52,8 @@ class ScriptedSmtpServer:
     Without a script it is a proper server that offers every extension of the inbox, and AUTH with any credentials (or
     those of `credentials`) at any time but never demands it. `security` "starttls" offers STARTTLS and "tls" begins
     with a handshake; `certificate` is one of `CERTIFICATES`, and clients trust `ca_file`. `receive_buffer_bytes` makes
-    the kernel's receive buffer small, so that a client whose server stops reading notices soon.
+    the kernel's receive buffer small, so that a client whose server stops reading notices soon. With
+    `keeps_transaction_open` a refused BDAT does not end its transaction, as on Exim 4.96.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class ScriptedSmtpServer:
         extensions: Iterable[str] = DEFAULT_EXTENSIONS,
         max_message_bytes: int = 25 * 1024 * 1024,
         max_recipients: int = 100,
+        keeps_transaction_open: bool = False,
         receive_buffer_bytes: int | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -81,6 +85,7 @@ class ScriptedSmtpServer:
         self._certificates = certificates
         self._credentials = credentials
         self._receive_buffer_bytes = receive_buffer_bytes
+        self._session_class = OpenTransactionSession if keeps_transaction_open else Session
         self._settings = SessionSettings(
             hostname="scripted.test",
             extensions=frozenset(extensions),
@@ -121,7 +126,9 @@ class ScriptedSmtpServer:
             self._certificates = CertificateSet(Path(folder))
         stage = Stage(
             rules=self.rules,
-            new_session=lambda: Session(self._settings, credentials=self._credentials, tls=self.security == "tls"),
+            new_session=lambda: self._session_class(
+                self._settings, credentials=self._credentials, tls=self.security == "tls"
+            ),
             tls_context=self._tls_context(),
             tls_first=self.security == "tls",
             handed_over=self.handed_over,
