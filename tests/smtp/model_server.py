@@ -5,6 +5,7 @@ It knows what it took: ``accepted`` are sender and recipients of the messages it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -15,10 +16,14 @@ Choose = Callable[[str], str]
 
 @attrs.define
 class ModelServer:
-    """Bytes in, reply lines out. ``gone`` once it has closed; ``had`` are the senders of messages it had in whole."""
+    """Bytes in, reply lines out. ``gone`` once it has closed; ``had`` are the senders of messages it had in whole.
+
+    A ``lenient`` one takes for the end of a message whatever any server was seen to take for it.
+    """
 
     choose: Choose
     stays_after_421: bool = False
+    lenient: bool = False
     accepted: list[tuple[str, tuple[str, ...]]] = attrs.Factory(list)
     had: list[str] = attrs.Factory(list)
     gone: bool = False
@@ -37,13 +42,10 @@ class ModelServer:
 
     def _step(self) -> str | None:
         if self._in_data:
-            if self._buffer.startswith(b".\r\n"):
-                size = 3
-            else:
-                size = self._buffer.find(b"\r\n.\r\n") + 5
-                if size < 5:
-                    return None
-            self._buffer = self._buffer[size:]
+            end = (_ANY_END if self.lenient else _END).search(self._buffer)
+            if end is None:
+                return None
+            self._buffer = self._buffer[end.end() :]
             self._in_data = False
             return self._message()
         line, end, rest = self._buffer.partition(b"\r\n")
@@ -110,6 +112,10 @@ class ModelServer:
         return f"{code} {_TEXTS[verb]}"
 
     _COMMANDS = {"MAIL": _mail, "RCPT": _rcpt, "DATA": _data, "RSET": _rset, "QUIT": _quit}  # noqa: RUF012  # no field
+
+
+_END = re.compile(rb"(?:\A|\r\n)\.\r\n")
+_ANY_END = re.compile(rb"(?:\A|\r\n|\r|\n)\x00?\.\x00?(?:\r+\n|\n|\r)")
 
 
 def _path(line: str) -> str:
