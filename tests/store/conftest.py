@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genie_connect.store.database import Database
+from genie_connect.store.migrate import opened, upgrade
 from tests.servers.postgresql import Postgresql, why_not
 
 KINDS = ("sqlite", "postgresql")
@@ -39,13 +40,14 @@ def postgresql() -> Iterator[Postgresql]:
 def postgresql_template(postgresql: Postgresql) -> str:
     """The name of a PostgreSQL database that has the store's tables, to be copied."""
     url = postgresql.make_database()
-    asyncio.run(_make_tables(url))
+    asyncio.run(make_tables(url))
     return postgresql.name_of(url)
 
 
-async def _make_tables(url: str) -> None:
-    async with Database(url):
-        pass
+async def make_tables(url: str) -> None:
+    """What ``genie-connect db upgrade`` does."""
+    async with opened(Database(url)) as database:
+        await upgrade(database)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ give up half-way) and a few that read. PostgreSQL has a pool for both.
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import await_only
 
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.errors import ConfigurationError
@@ -24,6 +27,7 @@ from genie_connect.store.migrate import prepare
 
 DEFAULT_TENANT = "default"
 BUSY_TIMEOUT_MS = 30_000
+WAL_PAUSE_MS = 20
 READERS = 4
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -49,8 +53,8 @@ class Database:
 
     @property
     def title(self) -> str:
-        """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL without its password and its driver."""
+        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
     def now(self) -> float:
         """The time of day, as it is kept: seconds since 1970."""
@@ -139,6 +143,33 @@ def _parsed(url: str) -> sa.URL:
     return parsed.set(drivername=driver)
 
 
+def _set_up(connection: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "temp_store = MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    _log_ahead(cursor)
+    cursor.close()
+
+
+def _log_ahead(cursor: Any) -> None:
+    # Of several that switch a new file to WAL at once SQLite refuses some without waiting, whatever the busy timeout.
+    for _ in range(BUSY_TIMEOUT_MS // WAL_PAUSE_MS):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await_only(asyncio.sleep(WAL_PAUSE_MS / 1000))
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
+
+
 def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
     folder = Path(url.database or "").parent
     if not folder.is_dir():
@@ -155,16 +186,12 @@ def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
     def _prepare(connection: Any, record: Any) -> None:
         # The driver's own transactions begin late and end early; ours begin where SQLAlchemy says.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout = {BUSY_TIMEOUT_MS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            "temp_store = MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            _set_up(connection)
+        except BaseException:
+            # The pool forgets it unclosed, with a thread that would hold up the end of the process.
+            connection.close()
+            raise
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: sa.Connection) -> None:
