@@ -38,7 +38,7 @@ class Envelope:
 
     def mail_command(self) -> bytes:
         """The MAIL command line. Raises ``ValueError`` for an address that would end it."""
-        size = "" if self.size_bytes is None else f" SIZE={self.size_bytes}"
+        size = "" if self.size_bytes is None else f" SIZE={self.size_bytes:d}"
         body = " BODY=8BITMIME" if self.eight_bit else ""
         utf8 = " SMTPUTF8" if self.smtputf8 else ""
         return f"MAIL FROM:<{_checked(self.sender)}>{size}{body}{utf8}\r\n".encode()
