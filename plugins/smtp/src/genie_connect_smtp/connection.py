@@ -27,7 +27,7 @@ from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
 from genie_connect_smtp.outcomes import UNREADABLE
 from genie_connect_smtp.replies import Reply, ReplyParser
-from genie_connect_smtp.session import Session
+from genie_connect_smtp.session import Session, nothing
 from genie_connect_smtp.stuffing import DotStuffer, UnsendableContent, blocks
 from genie_connect_smtp.transaction import Transaction
 
@@ -103,6 +103,28 @@ class _Stream:
 class Connection(asyncio.Protocol):
     """A signed-in connection."""
 
+    __slots__ = (
+        "_closed",
+        "_deadline_at",
+        "_gone",
+        "_limits",
+        "_loop",
+        "_moved_at",
+        "_parser",
+        "_paused",
+        "_quitting",
+        "_served",
+        "_sock",
+        "_stream",
+        "_supply",
+        "_transport",
+        "_watch",
+        "_watch_at",
+        "extensions",
+        "opened_at",
+        "session",
+    )
+
     def __init__(
         self,
         before: StrictProtocol,
@@ -117,9 +139,9 @@ class Connection(asyncio.Protocol):
         self.session = Session(extensions, ladder or Ladder(), max_transactions=max_transactions)
         self.extensions = extensions
         self.opened_at = self._loop.time()
-        self._before = before
         self._sock = sock
-        # uvloop's transports have the methods without the base class.
+        # uvloop's transports have the methods without the base class. Nothing of aiosmtplib's is kept: its client
+        # holds a lock that waits for the end of its connection, but nobody will ask for it.
         self._transport = cast("asyncio.Transport", before.transport)
         self._parser = ReplyParser(known_replies)
         self._gone = False
@@ -163,7 +185,9 @@ class Connection(asyncio.Protocol):
             self._fail(Fault.DISCONNECT, by_us=True)
             raise
         finally:
-            self._served = self._supply = None
+            # An idle connection keeps nothing of the batch that it has served.
+            self._served = self._supply = self._limits = None
+            session.supply = nothing
             self._stop_watch()
 
     async def run(self, transaction: Transaction, limits: Limits) -> None:
@@ -252,8 +276,6 @@ class Connection(asyncio.Protocol):
         self._lost()
         if not self._closed.done():
             self._closed.set_result(None)
-        # aiosmtplib's client holds a lock until it hears that its connection is gone.
-        self._before.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """The network takes nothing more for now."""

@@ -58,10 +58,7 @@ class Feed:
         # RFC 6376 section 5.3: a relay that has to encode 8-bit text anew would break the signature.
         self._eight_bit = "8bitmime" in connection.extensions and state.signing is None
         self._packing = Packing(
-            composer.envelope_from,
-            connection.extensions,
-            max_recipients=state.settings.max_recipients,
-            domains=connection.session.domains,
+            composer.envelope_from, connection.extensions, max_recipients=state.settings.max_recipients
         )
         self._ready: deque[SmtpDelivery] = deque()
         self._aside: dict[asyncio.Task[None], SmtpDelivery] = {}
@@ -157,7 +154,7 @@ class Feed:
             if composed is None:
                 self._compose_aside(delivery)
                 return None
-            transaction = self._packing.transaction(delivery, composed)
+            transaction = self._packing.transaction(delivery, composed, self._session.domains)
         except (GenieConnectError, ValueError, OSError) as error:
             self._unreadable(delivery, error)
             return None

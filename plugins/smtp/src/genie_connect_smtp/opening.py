@@ -31,6 +31,8 @@ from genie_connect_smtp.settings import SmtpSettings
 from genie_connect_smtp.stages import Stage
 
 Facts: TypeAlias = Mapping[str, Any]
+_MOST_KNOWN: Final = 16
+"""Machines behind one name may differ, but not in more than a few ways."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +54,13 @@ class Place:
     tls_context: ssl.SSLContext | None
     ladder: Ladder = attrs.field(factory=Ladder)
     known_replies: dict[bytes, Reply] = attrs.field(factory=dict, repr=False)
+    _known_extensions: dict[Extensions, Extensions] = attrs.field(factory=dict, init=False, repr=False)
+
+    def shared(self, extensions: Extensions) -> Extensions:
+        """The same, as an earlier connection has it: a server says the same of itself each time."""
+        if len(self._known_extensions) > _MOST_KNOWN:
+            self._known_extensions.clear()
+        return self._known_extensions.setdefault(extensions, extensions)
 
 
 class Opening:
@@ -174,7 +183,8 @@ class Opening:
             async with self._limits.at(Stage.EHLO):
                 await self._client.ehlo(hostname=self._ehlo_name())
             protocol.check_quiet()
-        self.extensions = Extensions.of(self._client.esmtp_extensions, self._client.server_auth_methods)
+        offered = Extensions.of(self._client.esmtp_extensions, self._client.server_auth_methods)
+        self.extensions = self._place.shared(offered)
         facts: dict[str, Any] = {"extensions": ", ".join(keyword.upper() for keyword in self.extensions.keywords)}
         if self.extensions.auth_mechanisms:
             facts["auth_mechanisms"] = ", ".join(name.upper() for name in self.extensions.auth_mechanisms)

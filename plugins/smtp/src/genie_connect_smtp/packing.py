@@ -14,16 +14,10 @@ from genie_connect_smtp.transaction import Envelope, Transaction
 
 
 class Packing:
-    """Makes the transactions of one batch for one connection: what the server offers is looked up once.
+    """Makes the transactions of one batch for one connection: what the server offers is looked up once."""
 
-    ``domains`` are the recipient domains that the connection has had.
-    """
-
-    def __init__(
-        self, sender: Address, extensions: Extensions, *, max_recipients: int, domains: Collection[str] = ()
-    ) -> None:
+    def __init__(self, sender: Address, extensions: Extensions, *, max_recipients: int) -> None:
         self._sender = sender
-        self._domains = domains
         self._takes_utf8 = "smtputf8" in extensions
         self._takes_8bit = "8bitmime" in extensions
         self._takes_size = "size" in extensions
@@ -31,10 +25,12 @@ class Packing:
         self._most_recipients = min(max_recipients, extensions.max_recipients or max_recipients)
         self._most_domains = extensions.max_recipient_domains
 
-    def transaction(self, delivery: SmtpDelivery, composed: Composed) -> Transaction | None:
-        """The next transaction; ``None`` where all are settled, or no recipient's domain may be added to those had.
+    def transaction(
+        self, delivery: SmtpDelivery, composed: Composed, domains: Collection[str] = ()
+    ) -> Transaction | None:
+        """The next transaction; ``None`` where all are settled, or no recipient's domain may be added to ``domains``.
 
-        Raises what reading small content raises.
+        ``domains`` are those that the connection has had. Raises what reading small content raises.
         """
         if not self._takes_utf8:
             self._refuse_international(delivery, composed)
@@ -43,7 +39,7 @@ class Packing:
             delivery.settle(delivery.waiting, TOO_LARGE, text)
         now = delivery.waiting[: self._most_recipients]
         if self._most_domains is not None:
-            now = self._within_domains(delivery.waiting, self._most_domains)[: self._most_recipients]
+            now = _within_domains(delivery.waiting, domains, self._most_domains)[: self._most_recipients]
         if not now:
             return None
         content = Content.of_message(composed)
@@ -69,15 +65,16 @@ class Packing:
         if refused:
             delivery.settle(refused, UNSUPPORTED)
 
-    def _within_domains(self, addresses: Sequence[Address], limit: int) -> list[Address]:
-        """Those that keep the connection within so many recipient domains (RFC 9422 section 4.3)."""
-        domains, fitting = set(self._domains), []
-        for address in addresses:
-            domain = address.domain.lower()
-            if domain in domains or len(domains) < limit:
-                domains.add(domain)
-                fitting.append(address)
-        return fitting
+
+def _within_domains(addresses: Sequence[Address], had: Collection[str], limit: int) -> list[Address]:
+    """Those that keep the connection within so many recipient domains (RFC 9422 section 4.3)."""
+    domains, fitting = set(had), []
+    for address in addresses:
+        domain = address.domain.lower()
+        if domain in domains or len(domains) < limit:
+            domains.add(domain)
+            fitting.append(address)
+    return fitting
 
 
 def _international(addresses: Sequence[Address]) -> list[Address]:

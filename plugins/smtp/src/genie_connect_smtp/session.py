@@ -24,8 +24,7 @@ With BDAT several things are different, since a whole message has left before an
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias
 
@@ -50,7 +49,8 @@ _GOOD_BYE: Final = frozenset({221, 421})
 Due: TypeAlias = tuple[Transaction | None, Stage, int]
 
 
-def _nothing() -> Transaction | None:
+def nothing() -> Transaction | None:
+    """Where no more transactions come from."""
     return None
 
 
@@ -61,21 +61,52 @@ class Session:
     carry. ``resumed`` says that the connection has been idle, so that the server may have left meanwhile.
     """
 
+    __slots__ = (
+        "_active",
+        "_ahead",
+        "_check",
+        "_closing",
+        "_commands",
+        "_current",
+        "_dirty",
+        "_done",
+        "_due",
+        "_good_bye",
+        "_grouped",
+        "_last_stage",
+        "_reset_ahead",
+        "_resets",
+        "_stays",
+        "_turned_away",
+        "_waiting",
+        "domains",
+        "extensions",
+        "ladder",
+        "max_transactions",
+        "over",
+        "resumed",
+        "served",
+        "streaming",
+        "supply",
+        "window",
+    )
+
     def __init__(self, extensions: Extensions, ladder: Ladder, *, max_transactions: int = 10_000) -> None:
         self.extensions = extensions
         self.ladder = ladder
         self.max_transactions = max_transactions
-        self.supply: Callable[[], Transaction | None] = _nothing
+        self.supply: Callable[[], Transaction | None] = nothing
         self.window = Window(extensions, ladder)
         self.resumed = False
         self.over = False
         self.served = 0
         self.streaming: Transaction | None = None
         # The recipient domains this connection has had; kept only where the server limits them.
-        self.domains: set[str] = set()
+        self.domains: Collection[str] = ()
         self._waiting: list[Transaction] = []
-        self._active: deque[Transaction] = deque()
-        self._due: deque[Due] = deque()
+        self._active: list[Transaction] = []
+        # Lists, since they are short, and an idle connection should not weigh much.
+        self._due: list[Due] = []
         self._done: list[Transaction] = []
         # The transaction whose envelope or content is being written, the rest of its commands, whether it began behind
         # an end mark that was not answered yet, and whether its commands went out together.
@@ -153,7 +184,7 @@ class Session:
         if not self._due:
             self._unasked(reply)
             return
-        transaction, stage, index = self._due.popleft()
+        transaction, stage, index = self._due.pop(0)
         self._last_stage = stage
         # RFC 5321 section 3.8 has it close, so that nothing behind the 421 is done; but some go on.
         self._stays = self._good_bye
@@ -268,7 +299,8 @@ class Session:
     def _start(self, transaction: Transaction) -> None:
         self._active.append(self._waiting.pop(0))
         if self.extensions.max_recipient_domains is not None:
-            self.domains.update(address.rpartition("@")[2].lower() for address in transaction.envelope.recipients)
+            new = (address.rpartition("@")[2].lower() for address in transaction.envelope.recipients)
+            self.domains = {*self.domains, *new}
 
     def _go_on(self, transaction: Transaction, out: list[bytes]) -> bool:
         if transaction.phase is Phase.INVITED:
@@ -514,7 +546,7 @@ class Session:
 
     def _finish(self, transaction: Transaction) -> None:
         # Replies come in the order of the commands, so it is the first.
-        self._active.popleft()
+        self._active.pop(0)
         if transaction.chunked:
             self.window.ended(transaction)
         if transaction is self._current:
