@@ -20,6 +20,7 @@ from genie_connect.model.diagnosis import Status
 from genie_connect.model.outcome import Retry, Scope, State
 from genie_connect.model.secret import Secret
 from genie_connect_smtp import plugin
+from genie_connect_smtp.limits import Limits
 from genie_connect_spec.fixtures import StartScriptedSmtp
 from genie_connect_spec.smtp_script import Answer, Close, Delay, Hang, Reply421, Reset, Say, ehlo_reply, on
 from tests.smtp.support import (
@@ -212,6 +213,24 @@ async def test_many_messages_share_connections(scripted_smtp: StartScriptedSmtp)
     assert 4 <= len(server.connections) <= 8
     for record in server.connections:
         assert record.stages().count("mail") <= 10
+
+
+async def test_open_connections_begin_together(scripted_smtp: StartScriptedSmtp) -> None:
+    """The first copy goes alone for the sake of signing in, and who has done that needs not wait for it."""
+    server = await scripted_smtp([on("rcpt", Hang())])
+    async with opened(settings_for(server, max_connections=3)) as state:
+        leases = [await state.pool.acquire(Limits(state.settings, context())) for _ in range(3)]
+        for lease in leases:
+            state.pool.release(lease)
+        copies = [delivery(f"r{number}@x.example", number=number) for number in range(4)]
+        sending = asyncio.create_task(plugin.connector_send(state, batch(*copies), context()))
+        async with asyncio.timeout(2):
+            while server.wire.count(b"RCPT") < 3:  # noqa: ASYNC110  # the server tells of connections alone
+                await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+    assert [record.stages().count("rcpt") for record in server.connections] == [1, 1, 1]
 
 
 async def test_a_server_that_takes_one_connection_gets_one(scripted_smtp: StartScriptedSmtp) -> None:

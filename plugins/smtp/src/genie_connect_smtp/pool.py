@@ -47,6 +47,11 @@ class Pool:
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
 
+    @property
+    def idle(self) -> int:
+        """How many connections are open and have nothing to do."""
+        return len(self._idle)
+
     async def acquire(self, limits: Limits, *, fresh: bool = False) -> Lease:
         """A connection, waiting for a free slot. Raises ``SmtpError`` where none can be made.
 

@@ -58,8 +58,15 @@ class _Sending:
         elif self._left:
             async with asyncio.TaskGroup() as group:
                 # The first begins alone: a password that is wrong is tried once, not on every connection at once.
+                # Connections that are open have been through that.
                 self._group = group
-                group.create_task(self._work(), name="SMTP delivery")
+                first = group.create_task(self._work(), name="SMTP delivery")
+                self._hire(group, min(self._state.pool.idle, self._waiting) - 1)
+                try:
+                    await asyncio.wait([first])
+                finally:
+                    # Whatever ends it, nobody is to be hired into a group that is being dissolved.
+                    self._group = None
         return [outcome for outcomes in self._outcomes for outcome in outcomes]
 
     def take(self) -> SmtpDelivery | None:
@@ -81,8 +88,9 @@ class _Sending:
         """All recipients of this copy have their result."""
         self._note(delivery)
         self._conclude(delivery)
-        if self._workers == 1 and self._group is not None:
-            self._hire(self._group)
+        if self._group is not None:
+            group, self._group = self._group, None
+            self._hire(group, self._waiting)
 
     @property
     def _waiting(self) -> int:
@@ -95,9 +103,8 @@ class _Sending:
         self._taken += 1
         return SmtpDelivery(self._batch.deliveries[index], index)
 
-    def _hire(self, group: asyncio.TaskGroup) -> None:
-        self._group = None
-        for _ in range(min(self._state.settings.max_connections - 1, self._waiting)):
+    def _hire(self, group: asyncio.TaskGroup, most: int) -> None:
+        for _ in range(min(self._state.settings.max_connections - self._workers, most)):
             self._workers += 1
             group.create_task(self._work(), name="SMTP delivery")
 

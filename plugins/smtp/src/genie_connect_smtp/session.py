@@ -252,7 +252,7 @@ class Session:
         return transaction
 
     def _begin(self, transaction: Transaction, rung: Rung, out: list[bytes]) -> None:
-        lines = list(commands(transaction))
+        lines = commands(transaction)
         self._start(transaction)
         if self._dirty:
             lines.insert(0, (Stage.RSET, LEADING, RSET))

@@ -10,7 +10,6 @@ session settles the rest: not handed over, unless the last byte may have left.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
@@ -57,6 +56,7 @@ class Result:
     reply: Reply | None = None
 
 
+_DATA: Final = (Stage.DATA, -1, b"DATA\r\n")
 _ENDS_A_COMMAND: Final = re.compile("[\x00-\x1f\x7f<>]")
 ACCEPTED: Final = classify(Stage.FINAL, 250)
 
@@ -202,13 +202,14 @@ def about_connection(verdict: Verdict) -> bool:
     return verdict.state is not State.ACCEPTED and verdict.scope is Scope.CONNECTION
 
 
-def commands(transaction: Transaction) -> Iterator[tuple[Stage, int, bytes]]:
+def commands(transaction: Transaction) -> list[tuple[Stage, int, bytes]]:
     """The envelope command by command: its stage, the recipient it is about, its line."""
-    yield Stage.MAIL, -1, transaction.envelope.mail_command()
-    for index, line in enumerate(transaction.envelope.rcpt_commands()):
-        yield Stage.RCPT, index, line
+    envelope = transaction.envelope
+    lines = [(Stage.MAIL, -1, envelope.mail_command())]
+    lines += [(Stage.RCPT, index, line) for index, line in enumerate(envelope.rcpt_commands())]
     if transaction.sends_content:
-        yield Stage.DATA, -1, b"DATA\r\n"
+        lines.append(_DATA)
+    return lines
 
 
 def _no_more_room(reply: Reply) -> bool:
