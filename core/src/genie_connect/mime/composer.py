@@ -43,7 +43,13 @@ class Composed:
     @property
     def in_memory(self) -> bool:
         """Whether ``chunks`` neither reads nor encodes a file."""
-        return not [piece for piece in self._pieces if not isinstance(piece, bytes)]
+        return all(isinstance(piece, bytes) for piece in self._pieces)
+
+    @property
+    def in_one_piece(self) -> bytes | None:
+        """All of it where it is in memory and in one piece, as a message without files is."""
+        first = self._pieces[0]
+        return first if len(self._pieces) == 1 and isinstance(first, bytes) else None
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, line ends CRLF, dots not doubled. Each chunk begins at a line and ends in CRLF.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect.model.capability import CapabilityTable, Level
 from genie_connect.model.message import Message
@@ -19,22 +18,23 @@ def required(message: Message, *, broadcast: bool = False) -> tuple[str, ...]:
     return ("send.broadcast" if broadcast else "send.transactional", *message.needs)
 
 
-def required_by_delivery(delivery: Delivery) -> Iterator[str]:
+def required_by_delivery(delivery: Delivery) -> list[str]:
     """The names of the capabilities that one copy needs beyond what the message does."""
+    names = []
     if delivery.merge is not None:
-        yield "send.merge"
+        names.append("send.merge")
     if delivery.headers:
-        yield "send.headers"
+        names.append("send.headers")
     if delivery.metadata:
-        yield "send.metadata"
-    if delivery.cc or delivery.bcc:
-        yield "send.cc_bcc"
-    if not _all_ascii((*delivery.addresses, *delivery.to, *delivery.cc)):
-        yield "send.international_addresses"
-
-
-def _all_ascii(addresses: Iterable[Address]) -> bool:
-    return "".join([address.local for address in addresses]).isascii()
+        names.append("send.metadata")
+    # As a rule the header shows whom the envelope names, and nobody else.
+    alike = delivery.to == delivery.addresses
+    if delivery.cc or (not alike and delivery.bcc):
+        names.append("send.cc_bcc")
+    shown = delivery.to if alike else (*delivery.addresses, *delivery.to)
+    if not "".join([address.local for address in (*shown, *delivery.cc)]).isascii():
+        names.append("send.international_addresses")
+    return names
 
 
 def required_by_batch(batch: Batch) -> tuple[str, ...]:

@@ -44,10 +44,12 @@ def settle(instance: Any, rules: Callable[[], Iterable[Problem]] | None = None) 
     """
     kind: Any = type(instance)
     names, values_of = _fields_of(kind)
+    values = values_of(instance)
     problems: list[Problem] = []
-    for name, value in zip(names, values_of(instance), strict=True):
-        if type(value) is Rejected:
-            problems.extend(problem.under(external_name(name)) for problem in value.problems)
+    if Rejected in map(type, values):
+        for name, value in zip(names, values, strict=True):
+            if type(value) is Rejected:
+                problems.extend(problem.under(external_name(name)) for problem in value.problems)
     if not problems and rules is not None:
         problems.extend(rules())
     if problems:

@@ -36,13 +36,11 @@ class Content:
     @classmethod
     def of_message(cls, composed: Composed) -> Content:
         """The content from a message that was put together here. Raises what reading its files raises."""
-        size_bytes = composed.size_bytes
-        if size_bytes <= SMALL_BYTES and composed.in_memory:
-            data = composed.as_bytes()
-            if data.endswith(b"\r\n"):
-                # The composer's gate has looked at every byte of it; looking again takes longer than sending.
-                return cls(size_bytes=size_bytes, data=data)
-        return cls.of(composed.chunks(), size_bytes)
+        data = composed.in_one_piece
+        if data is not None and len(data) <= SMALL_BYTES and data.endswith(b"\r\n"):
+            # The composer's gate has looked at every byte of it; looking again takes longer than sending.
+            return cls(size_bytes=len(data), data=data)
+        return cls.of(composed.chunks(), composed.size_bytes)
 
 
 NO_CONTENT: Final = Content(size_bytes=0, data=b"")

@@ -26,6 +26,8 @@ _PROVIDER_IDS: Final = tuple(
     )
 )
 
+_STAGE_NAMES: Final = {stage: stage.value for stage in Stage}
+
 UNSUPPORTED: Final = Verdict(
     kind="unsupported",
     state=State.REJECTED,
@@ -85,7 +87,7 @@ class OutcomeWriter:
                 recipient=recipient,
                 state=State.ACCEPTED,
                 connection=self._connection,
-                stage=result.stage.value,
+                stage=_STAGE_NAMES[result.stage],
                 code=code,
                 enhanced=enhanced,
                 text=text,
@@ -95,7 +97,7 @@ class OutcomeWriter:
             recipient=recipient,
             state=verdict.state,
             connection=self._connection,
-            stage=result.stage.value,
+            stage=_STAGE_NAMES[result.stage],
             code=code,
             enhanced=enhanced,
             text=text,

@@ -17,7 +17,8 @@ class Packing:
     """Makes the transactions of one batch for one connection: what the server offers is looked up once."""
 
     def __init__(self, sender: Address, extensions: Extensions, *, max_recipients: int) -> None:
-        self._sender = sender
+        self._sender = sender.email
+        self._sender_needs_utf8 = sender.needs_smtputf8
         self._takes_utf8 = "smtputf8" in extensions
         self._takes_8bit = "8bitmime" in extensions
         self._takes_size = "size" in extensions
@@ -50,9 +51,9 @@ class Packing:
 
     def envelope(self, recipients: Sequence[Address], composed: Composed) -> Envelope:
         """The envelope with the parameters of MAIL that the server offers and the message needs."""
-        utf8 = composed.needs_smtputf8 or self._sender.needs_smtputf8 or bool(_international(recipients))
+        utf8 = composed.needs_smtputf8 or self._sender_needs_utf8 or bool(_international(recipients))
         return Envelope(
-            sender=self._sender.email,
+            sender=self._sender,
             recipients=tuple([address.email for address in recipients]),
             size_bytes=composed.size_bytes if self._takes_size else None,
             eight_bit=self._takes_8bit and (composed.needs_8bit or composed.needs_smtputf8),
@@ -60,7 +61,7 @@ class Packing:
         )
 
     def _refuse_international(self, delivery: SmtpDelivery, composed: Composed) -> None:
-        everybody = composed.needs_smtputf8 or self._sender.needs_smtputf8
+        everybody = composed.needs_smtputf8 or self._sender_needs_utf8
         refused = delivery.waiting if everybody else _international(delivery.waiting)
         if refused:
             delivery.settle(refused, UNSUPPORTED)
