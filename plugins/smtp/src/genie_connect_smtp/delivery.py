@@ -16,8 +16,8 @@ from genie_connect_smtp.transaction import Result, Transaction
 class SmtpDelivery:
     """What is left to do for one copy, and what is known. ``text`` explains a result that no reply explains.
 
-    ``moved`` says that a stale connection has been left behind already. ``composed`` holds the copy as bytes, for
-    servers with and without 8BITMIME.
+    ``place`` is that of its first outcome among those of the batch. ``moved`` says that a stale connection has been
+    left behind already. ``composed`` holds the copy as bytes, for servers with and without 8BITMIME.
     """
 
     # How all of them begin, and most of them stay.
@@ -25,8 +25,8 @@ class SmtpDelivery:
     moved: bool = False
     composed: Mapping[bool, Composed] = MappingProxyType({})
 
-    def __init__(self, delivery: Delivery, index: int = 0) -> None:
-        self.index = index
+    def __init__(self, delivery: Delivery, place: int = 0) -> None:
+        self.place = place
         self.copy = delivery
         # The same mailbox twice would be two copies, and a server may answer differently the second time.
         addresses = delivery.addresses

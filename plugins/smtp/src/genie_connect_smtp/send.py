@@ -45,7 +45,10 @@ class _Sending:
         self._taken = 0
         self._left = len(batch.deliveries)
         self._writer = OutcomeWriter(state.runtime.connection)
-        self._outcomes: list[Sequence[Outcome]] = [()] * len(batch.deliveries)
+        # One place for each recipient, and the first of the copy that is taken next. Nothing else is kept of a copy:
+        # the garbage collector looks through whatever stays.
+        self._outcomes: list[Outcome | None] = [None] * len(batch.recipients)
+        self._place = 0
         self._stopped: Result | None = None
         self._failures = 0
         self._group: asyncio.TaskGroup | None = None
@@ -67,7 +70,7 @@ class _Sending:
                 finally:
                     # Whatever ends it, nobody is to be hired into a group that is being dissolved.
                     self._group = None
-        return [outcome for outcomes in self._outcomes for outcome in outcomes]
+        return [outcome for outcome in self._outcomes if outcome is not None]
 
     def take(self) -> SmtpDelivery | None:
         """The next copy that is to be tried; those that are not are settled here."""
@@ -99,9 +102,10 @@ class _Sending:
     def _next(self) -> SmtpDelivery:
         if self._returned:
             return self._returned.popleft()
-        index = self._taken
+        copy, place = self._batch.deliveries[self._taken], self._place
         self._taken += 1
-        return SmtpDelivery(self._batch.deliveries[index], index)
+        self._place += len(copy.recipients)
+        return SmtpDelivery(copy, place)
 
     def _hire(self, group: asyncio.TaskGroup, most: int) -> None:
         for _ in range(min(self._state.settings.max_connections - self._workers, most)):
@@ -168,7 +172,8 @@ class _Sending:
 
     def _conclude(self, delivery: SmtpDelivery) -> None:
         write, text = self._writer.outcome, delivery.text
-        self._outcomes[delivery.index] = [write(email, result, text=text) for email, result in delivery.in_order()]
+        for place, (email, result) in enumerate(delivery.in_order(), delivery.place):
+            self._outcomes[place] = write(email, result, text=text)
         self._left -= 1
         if not self._left:
             for task in self._connecting:
