@@ -14,12 +14,14 @@ import pytest
 
 from genie_connect_spec.fixtures import StartScriptedSmtp
 from genie_connect_spec.smtp_certificates import CERTIFICATES, CertificateSet
+from genie_connect_spec.smtp_record import ConnectionRecord
 from genie_connect_spec.smtp_script import (
     GARBAGE,
     Action,
     AfterBytes,
     Answer,
     Close,
+    Decide,
     Delay,
     Drip,
     Flood,
@@ -124,11 +126,29 @@ async def test_the_nth_message_and_the_nth_connection_are_chosen(scripted_smtp: 
         await server.wait_for_connections(4, 0.01)
 
 
+async def test_each_message_has_its_own_answer(scripted_smtp: StartScriptedSmtp) -> None:
+    """Although another connection hands one over while the first still waits for its answer."""
+    server = await scripted_smtp([on("final", Delay(0.1), connection=0), on("final", Say(b"451 no\r\n"), connection=1)])
+    await asyncio.gather(converse(server, MESSAGE), converse(server, MESSAGE))
+    assert [(message.connection, message.accepted) for message in server.handed_over] == [(0, True), (1, False)]
+
+
 async def test_the_first_rule_that_applies_wins(scripted_smtp: StartScriptedSmtp) -> None:
     """Later rules are the general case."""
     server = await scripted_smtp([on("noop", Say(b"250 first\r\n"), connection=0), on("noop", Say(b"250 other\r\n"))])
     assert b"250 first\r\n" in await converse(server, b"NOOP\r\n")
     assert b"250 other\r\n" in await converse(server, b"NOOP\r\n")
+
+
+async def test_a_function_decides_when_it_comes_to_that(scripted_smtp: StartScriptedSmtp) -> None:
+    """A server that counts: the third NOOP is one too many."""
+
+    def count(connection: ConnectionRecord) -> Action:
+        return Say(b"450 4.7.0 too many\r\n") if connection.stages().count("noop") > 2 else Answer()
+
+    server = await scripted_smtp({"noop": Decide(count)})
+    replies = await converse(server, b"NOOP\r\n" * 3)
+    assert b"250 2.0.0 ok\r\n250 2.0.0 ok\r\n450 4.7.0 too many\r\n" in replies
 
 
 async def test_a_lie_is_kept_up(scripted_smtp: StartScriptedSmtp) -> None:

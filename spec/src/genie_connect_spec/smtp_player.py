@@ -17,6 +17,7 @@ from genie_connect_spec.smtp_script import (
     AfterBytes,
     Answer,
     Close,
+    Decide,
     Delay,
     Drip,
     Flood,
@@ -64,6 +65,7 @@ class Player:
         self._message = -1
         self._unanswered: Turn | None = None
         self._body_rule_done = False
+        self._kept = -1
 
     async def play(self) -> None:
         """Talk to the client until either side ends it; always leaves the socket closed."""
@@ -167,6 +169,8 @@ class Player:
             case Delay(seconds, then):
                 await asyncio.sleep(seconds)
                 await self._perform(then)
+            case Decide(decide):
+                await self._perform(decide(self._record))
             case Drip(data, interval_s):
                 await self._drip(data, interval_s)
             case Flood(unit, first):
@@ -236,7 +240,8 @@ class Player:
             return
         self._session.apply(turn, code)
         if turn.message is not None and code // 100 == 2:
-            self._stage.handed_over[-1] = attrs.evolve(self._stage.handed_over[-1], accepted=True)
+            kept = self._stage.handed_over
+            kept[self._kept] = attrs.evolve(kept[self._kept], accepted=True)
 
     def _note(self, stage: str, turn: Turn) -> None:
         if stage == "auth" and turn.index == 0:
@@ -246,6 +251,8 @@ class Player:
         )
 
     def _keep(self, message: Received) -> None:
+        # Another connection may hand its own over before this one is answered.
+        self._kept = len(self._stage.handed_over)
         self._stage.handed_over.append(
             HandedOver(
                 number=self._message,

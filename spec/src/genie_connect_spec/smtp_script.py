@@ -9,11 +9,13 @@ An action is a value; its fields are positional, because a script reads like a s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import attrs
+
+from genie_connect_spec.smtp_record import ConnectionRecord
 
 STAGES: Final = (
     "connect",
@@ -147,6 +149,16 @@ class AfterBytes:
 
 
 @attrs.frozen
+class Decide:
+    """Do what this function says once it comes to that, as a server does that counts what it lets through.
+
+    It is given the record of the connection.
+    """
+
+    decide: Callable[[ConnectionRecord], Action]
+
+
+@attrs.frozen
 class Refuse:
     """At stage "connect": nothing listens, connecting is refused; from this connection on and for good."""
 
@@ -171,6 +183,7 @@ Action: TypeAlias = (
     | Hang
     | StopReading
     | AfterBytes
+    | Decide
     | Refuse
     | Unanswered
 )
