@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 import attrs
@@ -14,10 +13,10 @@ from genie_connect.model.outcome import State
 from genie_connect_smtp import plugin
 from genie_connect_smtp.classify import classify_reply
 from genie_connect_smtp.pace import Pace
-from genie_connect_smtp.pace_signals import Signal, named_wait_s, reading_of
+from genie_connect_smtp.pace_signals import Signal, reading_of
 from genie_connect_smtp.stages import Stage
+from genie_connect_smtp.waits import named_wait_s
 from genie_connect_spec.fixtures import StartScriptedSmtp
-from genie_connect_spec.smtp_script import Say, on
 from tests.smtp.pace_simulator import SES_RATE, THREADS, Limits, Server, Simulation, Tally, Words, reply
 from tests.smtp.support import batch, context, delivery, opened, settings_for
 
@@ -235,7 +234,7 @@ def test_a_wait_that_the_server_names_is_kept() -> None:
     assert pace.admit(10.0) == 0
     _answer(pace, 10.0, Stage.FINAL, "451 4.7.0 Rate limit exceeded, try again in 60 seconds")
     assert pace.admit(30.0) == 40
-    assert pace.retry_after_s(30.0) == 40
+    assert pace.wait_s(30.0) == 40
     assert pace.admit(70.0) == 0
     assert pace.admit(70.0) > 0
 
@@ -310,18 +309,6 @@ def test_a_probe_whose_answer_is_lost_does_not_stop_the_rest() -> None:
     assert pace.admit(1.1) > 0
     pace.message_answered(1.2, 1.0, stage=Stage.FINAL, verdict=classify_reply(Stage.MAIL, reply(SES_RATE)), reply=None)
     assert pace.admit(1.3) == 0
-
-
-async def test_what_a_server_says_of_the_rate_is_learned_while_sending(scripted_smtp: StartScriptedSmtp) -> None:
-    """A throttled message stops the next one for a moment; both connections and batches share what is known."""
-    server = await scripted_smtp([on("final", Say(f"{SES_RATE}\r\n".encode()), connection=0)])
-    async with opened(settings_for(server)) as state:
-        (outcome,) = await plugin.connector_send(state, batch(), context())
-        assert (outcome.state, outcome.reason) == (State.DEFERRED, "throttled")
-        assert state.pace.learned(asyncio.get_running_loop().time()).hold_s > 0
-        (outcome,) = await plugin.connector_send(state, batch(), context())
-        assert outcome.state is State.ACCEPTED
-        assert state.pace.learned(asyncio.get_running_loop().time()).rate_per_s is not None
 
 
 async def test_a_message_whose_turn_does_not_come_in_time_is_deferred(scripted_smtp: StartScriptedSmtp) -> None:

@@ -61,6 +61,10 @@ class ConnectorSpec:
 
         Never raises for what a server said. Makes one attempt and no second one of its own. Ends by
         ``context.deadline``. Whoever may have been handed over without an answer is ``unknown``.
+
+        Waiting for one's turn is no second attempt: what the provider refused as too much for now (4xx, 429) may be
+        handed over again before the deadline, where nothing of it was taken for anybody. Whose turn does not come is
+        ``deferred`` at stage ``plan``, with ``retry_after_s``.
         """
 
     @hookspec(firstresult=True)

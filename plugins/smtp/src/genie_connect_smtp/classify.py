@@ -19,6 +19,7 @@ from genie_connect.model.outcome import Retry, Scope, State
 from genie_connect_smtp.errors import ConnectionFault, Fault, ServerRefused, SmtpError
 from genie_connect_smtp.replies import Reply
 from genie_connect_smtp.stages import PHASES, Stage
+from genie_connect_smtp.waits import named_wait_s
 
 _SCOPES: Final = {"recipient": Scope.RECIPIENT, "message": Scope.MESSAGE, "connector": Scope.CONNECTION}
 _NEVER_SUPPRESS: Final = frozenset({"auth", "connect", "tls", "throttled", "policy", "temporary", "greylisted"})
@@ -88,7 +89,7 @@ def classify(stage: Stage | str, code: int, enhanced: str = "", text: str = "") 
             continue
         if rule.text is not None and not rule.text.search(text):
             continue
-        return _verdict(rule, phase, code)
+        return _verdict(rule, phase, code, text)
     raise AssertionError(f"no default rule for {code}")
 
 
@@ -175,19 +176,21 @@ def _candidates(phase: str, code: int) -> tuple[Rule, ...]:
     )
 
 
-def _verdict(rule: Rule, phase: str, code: int) -> Verdict:
+def _verdict(rule: Rule, phase: str, code: int, text: str) -> Verdict:
     if rule.kind == "accepted":
         return Verdict(kind="accepted", state=State.ACCEPTED, scope=rule.scope, rule_id=rule.id)
     # Before MAIL the server knows of no message, so it can have refused none.
     before_mail = phase in _BEFORE_MAIL
-    retry = _retry(rule, passing=code // 100 == 4)
+    passing = code // 100 == 4
+    retry = _retry(rule, passing=passing)
     return Verdict(
         kind=rule.kind,
         state=State.REJECTED if code // 100 == 5 and not before_mail else State.DEFERRED,
         # RFC 5321 section 3.8: 421 announces the end of the connection, whatever it answers.
         scope=Scope.CONNECTION if code == 421 or before_mail else rule.scope,
         retry=Retry.OTHER if before_mail and retry is Retry.NEVER else retry,
-        retry_after_s=rule.retry_after_s,
+        # The server knows better than any rule.
+        retry_after_s=(named_wait_s(text) if passing else None) or rule.retry_after_s,
         suppress=(
             rule.suppress
             and code // 100 == 5

@@ -16,7 +16,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol, cast
 
 from genie_connect.errors import GenieConnectError
@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 # Two integers everywhere but on Windows (struct linger).
 _NO_LINGER: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+DESERTED_WITHIN_S: Final = 1.0
+"""A server that goes later than this after it was last heard or asked has been idle, and tells nothing by it."""
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
@@ -101,7 +103,10 @@ class _Stream:
 
 
 class Connection(asyncio.Protocol):
-    """A signed-in connection."""
+    """A signed-in connection.
+
+    ``deserted`` says that the server ended it without a word, between two messages of a batch.
+    """
 
     __slots__ = (
         "_closed",
@@ -120,6 +125,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_watch",
         "_watch_at",
+        "deserted",
         "extensions",
         "opened_at",
         "session",
@@ -145,6 +151,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", before.transport)
         self._parser = ReplyParser(known_replies)
         self._gone = False
+        self.deserted = False
         self._paused = False
         self._stream: _Stream | None = None
         self._supply: Supply | None = None
@@ -165,6 +172,10 @@ class Connection(asyncio.Protocol):
             and self.session.idle
             and not self._transport.is_closing()
         )
+
+    def when_gone(self, tell: Callable[[Connection], None]) -> None:
+        """Call this once the connection is gone, whichever side ended it."""
+        self._closed.add_done_callback(lambda _: tell(self))
 
     async def serve(self, supply: Supply, limits: Limits, *, copies: int = 1) -> None:
         """Take transactions from ``supply`` until it has none or the connection can take no more.
@@ -222,6 +233,11 @@ class Connection(asyncio.Protocol):
         session = self.session
         try:
             while True:
+                if session.setback:
+                    # It may have been too much: the supply has to know before it gives anything more.
+                    session.setback = False
+                    for transaction in session.take_done():
+                        supply.ended(transaction)
                 if not (self._paused or self._stream):
                     self._write()
                 done = session.take_done()
@@ -338,6 +354,8 @@ class Connection(asyncio.Protocol):
 
     def _lost(self) -> None:
         self._gone = True
+        if self._served is not None and self.session.between and self._loop.time() < self._moved_at + DESERTED_WITHIN_S:
+            self.deserted = True
         if self._quitting is not None and not self._quitting.done():
             self._quitting.set_result(None)
         self._fail(Fault.DISCONNECT)

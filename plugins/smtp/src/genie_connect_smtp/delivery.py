@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from genie_connect.mime import Composed
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Delivery
 from genie_connect_smtp.classify import Verdict
-from genie_connect_smtp.outcomes import before_mail
+from genie_connect_smtp.outcomes import before_mail, told_when
 from genie_connect_smtp.transaction import Result, Transaction
 
 
@@ -24,6 +24,7 @@ class SmtpDelivery:
     text: str | None = None
     moved: bool = False
     composed: Mapping[bool, Composed] = MappingProxyType({})
+    _put_off: Mapping[str, Result] = MappingProxyType({})
 
     def __init__(self, delivery: Delivery, place: int = 0) -> None:
         self.place = place
@@ -40,21 +41,32 @@ class SmtpDelivery:
         return [(address.email, results[address.email]) for address in self.copy.addresses]
 
     def settle_rest(self, result: Result) -> None:
-        """Give this result to everybody who has none."""
+        """Give this result to everybody who has none.
+
+        Who was put off keeps what the server said then; only when to come again is known better now.
+        """
         self.waiting = []
         for address in self.copy.addresses:
-            self._results.setdefault(address.email, result)
+            said = self._put_off.get(address.email)
+            self._results.setdefault(address.email, result if said is None else told_when(said, result))
 
     def goes_to(self, addresses: Sequence[Address]) -> None:
         """These are the recipients of the transaction whose end is absorbed next."""
         self._now = addresses
 
-    def absorb(self, transaction: Transaction) -> None:
-        """Take note of how a transaction ended; those it had no room for wait for the next."""
+    def absorb(self, transaction: Transaction, *, again: Collection[int] = ()) -> None:
+        """Take note of how a transaction ended; those it had no room for wait for the next.
+
+        Likewise those ``again``, by index: the server took nothing for them, and may in a moment.
+        """
         if transaction.returned:
             self.moved = transaction.moved
             return
         self.text = transaction.text or self.text
+        for index in again:
+            said, transaction.results[index] = transaction.results[index], None
+            if said is not None:
+                self._put_off = {**self._put_off, self._now[index].email: said}
         for address, result in zip(self._now, transaction.results, strict=True):
             if result is not None:
                 self._results[address.email] = result

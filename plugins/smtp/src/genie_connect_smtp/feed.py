@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from genie_connect.errors import GenieConnectError
 from genie_connect.mime import Composed
 from genie_connect.model.outcome import State
+from genie_connect_smtp.classify import classify_reply
 from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail
+from genie_connect_smtp.pace_signals import Signal, reading_of
 from genie_connect_smtp.packing import Packing
 from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.state import SmtpState
-from genie_connect_smtp.transaction import Transaction
+from genie_connect_smtp.transaction import Result, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +30,16 @@ _MOST_ASIDE: Final = 16
 
 class Queue(Protocol):
     """Where copies come from, and who hears what became of them."""
+
+    @property
+    def waiting(self) -> int:
+        """How many copies there are to take."""
+        ...
+
+    @property
+    def patience_s(self) -> float:
+        """The longest wait, in seconds, for which a connection is kept."""
+        ...
 
     def take(self) -> SmtpDelivery | None:
         """The next copy to be tried."""
@@ -44,11 +57,13 @@ class Queue(Protocol):
 class Feed:
     """The supply of one connection. ``gave_back`` says that something came back that another connection has to take.
 
-    ``on_their_way`` are the copies that this connection has.
+    ``on_their_way`` are the copies that this connection has. ``held`` says that its next turn comes too late to keep
+    the server waiting until then, so that it takes nothing more.
     """
 
     def __init__(self, queue: Queue, connection: Connection, state: SmtpState, composer: BatchComposer) -> None:
         self.gave_back = False
+        self.held = False
         self.on_their_way: set[SmtpDelivery] = set()
         self._queue = queue
         self._connection = connection
@@ -64,24 +79,29 @@ class Feed:
         self._aside: dict[asyncio.Task[None], SmtpDelivery] = {}
         self._loop = asyncio.get_running_loop()
         self._pace = state.pace
+        # How many messages the server has had on this connection, of those whose end is known here.
+        self._served = connection.session.served
         self._left_at: dict[Transaction, float] = {}
-        self._turn: asyncio.TimerHandle | None = None
+        self._turns = state.turns
+        self._waits = False
 
     @property
     def pending(self) -> bool:
         """Whether a copy is being composed aside, or waits for its turn."""
-        return bool(self._aside or self._ready or self._turn)
+        return bool(self._aside or self._ready or self._waits)
 
     def next(self) -> Transaction | None:
         """The next transaction that this connection can take, if it may leave now."""
+        if self._waits or self.held:
+            return None
         now = self._loop.time()
-        if self._session.served >= self._pace.messages_per_connection(now):
-            self._session.retire()
-        if self._turn is not None or self._session.full or len(self._aside) >= _MOST_ASIDE:
+        if self._pace.limited:
+            self._keep_to_what_was_learned(now)
+        if self._session.full or len(self._aside) >= _MOST_ASIDE or not (self._ready or self._queue.waiting):
             return None
         wait_s = self._pace.admit(now)
         if wait_s > 0:
-            self._turn = self._loop.call_later(wait_s, self._my_turn)
+            self._wait(now)
             return None
         transaction = self._next()
         if transaction is None:
@@ -90,8 +110,23 @@ class Feed:
             self._left_at[transaction] = now
         return transaction
 
+    def _keep_to_what_was_learned(self, now: float) -> None:
+        """No more messages on this connection than the server takes, and none where it takes fewer connections."""
+        announced = self._connection.extensions.max_transactions
+        most = self._pace.messages_per_connection(now)
+        if self._state.pool.surplus(now):
+            most = 0
+        self._session.max_transactions = most if announced is None else min(most, announced)
+
+    def _wait(self, now: float) -> None:
+        if self._turns.expected_wait_s(now) < self._queue.patience_s:
+            self._waits = True
+            self._turns.join(self._my_turn, now)
+        else:
+            self.held = True
+
     def _my_turn(self) -> None:
-        self._turn = None
+        self._waits = False
         self._connection.pump()
 
     def _next(self) -> Transaction | None:
@@ -109,36 +144,61 @@ class Feed:
         delivery: SmtpDelivery = transaction.owner
         self.on_their_way.discard(delivery)
         self.gave_back = self.gave_back or transaction.returned
-        self._tell_pace(transaction)
-        delivery.absorb(transaction)
+        delivery.absorb(transaction, again=self._tell_pace(transaction))
         if delivery.waiting:
             self._queue.put_back(delivery)
         else:
             self._queue.ended(delivery)
 
-    def _tell_pace(self, transaction: Transaction) -> None:
-        left_at = self._left_at.pop(transaction)
-        results = () if transaction.returned else transaction.settled()
+    def _tell_pace(self, transaction: Transaction) -> Sequence[int]:
+        """Pass the server's answer on; the recipients who were too much for now, and so have another turn."""
+        now, left_at = self._loop.time(), self._left_at.pop(transaction)
+        if transaction.returned:
+            self._tell_of_farewell(transaction, now, left_at)
+            return ()
+        served = self._served
+        self._served += 1
+        results = transaction.settled()
+        if any(result.verdict.state is State.ACCEPTED for result in results):
+            self._pace.message_accepted(now, left_at, served + 1)
+            return ()
+        again = [index for index, result in enumerate(transaction.results) if result is not None and _too_much(result)]
         if not results:
             self._pace.message_lost(left_at)
-            return
+            return ()
         # Recipients are refused for their own sake; what was said last is about the message.
-        telling = max(results, key=lambda result: (result.verdict.state is State.ACCEPTED, result.stage is Stage.FINAL))
-        self._pace.message_answered(
-            self._loop.time(),
-            left_at,
-            stage=telling.stage,
-            verdict=telling.verdict,
-            reply=telling.reply,
-            # The session has counted this one already.
-            served=max(0, self._session.served - 1),
+        telling = transaction.results[again[-1]] if again else None
+        telling = telling or max(results, key=lambda result: result.stage is Stage.FINAL)
+        signal = self._pace.message_answered(
+            now, left_at, stage=telling.stage, verdict=telling.verdict, reply=telling.reply, served=served
         )
+        # A server that ends connections before it has had a message on them has another trouble.
+        in_vain = not served and signal in (Signal.ENDED, Signal.SESSION)
+        return () if in_vain or not self._pace.adaptive else again
+
+    def _tell_of_farewell(self, transaction: Transaction, now: float, left_at: float) -> None:
+        """The transaction goes elsewhere; why the server left this connection may be about the pace all the same."""
+        if transaction.farewell is None:
+            self._pace.message_lost(left_at)
+            return
+        stage, reply = transaction.farewell
+        verdict = classify_reply(stage, reply)
+        self._pace.message_answered(now, left_at, stage=stage, verdict=verdict, reply=reply, served=self._served)
+
+    def dismiss(self) -> None:
+        """Nothing will come any more."""
+        if self._waits:
+            self._stop_waiting()
+            self._loop.call_soon(self._connection.pump)
+
+    def _stop_waiting(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._turns.leave(self._my_turn)
 
     async def close(self) -> None:
         """Give back what was composed and not sent."""
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        self._stop_waiting()
         aside = list(self._aside)
         for task in aside:
             task.cancel()
@@ -210,3 +270,10 @@ class Feed:
     def _unreadable(self, delivery: SmtpDelivery, error: Exception) -> None:
         delivery.settle(delivery.waiting, UNREADABLE, str(error))
         self._queue.ended(delivery)
+
+
+def _too_much(result: Result) -> bool:
+    """Whether the server has not taken it only because it was one too many for now."""
+    if result.verdict.state is not State.DEFERRED:
+        return False
+    return reading_of(result.stage, result.verdict, result.reply).signal not in (Signal.NONE, Signal.UNCLEAR)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import attrs
+
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect_smtp.classify import Verdict, classify_error
 from genie_connect_smtp.errors import ServerRefused, SmtpError
@@ -57,7 +59,16 @@ NOT_TRIED: Final = Verdict(
     scope=Scope.MESSAGE,
     retry=Retry.ANY,
     hint="The time of this attempt was over before this message had its turn.",
-    rule_id="before-mail-deadline",
+    rule_id="plan-deadline",
+)
+TOO_MUCH_HINT: Final = "The server takes no more for now."
+HELD_BACK: Final = Verdict(
+    kind="throttled",
+    state=State.DEFERRED,
+    scope=Scope.CONNECTION,
+    retry=Retry.ANY,
+    hint="The server takes no more for now, so this message was not tried.",
+    rule_id="plan-held-back",
 )
 BROKEN: Final = Verdict(
     kind="in_doubt",
@@ -124,6 +135,23 @@ def result_of(error: SmtpError) -> Result:
 def before_mail(verdict: Verdict) -> Result:
     """The result of a check that was made before the server was told anything."""
     return Result(stage=Stage.MAIL, verdict=verdict)
+
+
+def untried(verdict: Verdict, retry_after_s: float) -> Result:
+    """The result of somebody whose turn did not come; when it may be worth coming back."""
+    return Result(stage=Stage.PLAN, verdict=attrs.evolve(verdict, retry_after_s=retry_after_s))
+
+
+def told_when(said: Result, later: Result) -> Result:
+    """What the server said the last time, and from ``later`` when it may be worth coming back."""
+    after_s = later.verdict.retry_after_s
+    if later.stage is not Stage.PLAN or after_s is None:
+        return said
+    verdict = attrs.evolve(said.verdict, retry_after_s=after_s)
+    if verdict.kind == "greylisted":
+        # "Try again in 60 seconds" alone reads like greylisting; about the pace it is known that it is not.
+        verdict = attrs.evolve(HELD_BACK, retry_after_s=after_s, hint=TOO_MUCH_HINT)
+    return attrs.evolve(said, verdict=verdict)
 
 
 def provider_id(reply: Reply) -> str | None:

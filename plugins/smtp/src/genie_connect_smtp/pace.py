@@ -22,10 +22,10 @@ The rate has a law of its own, see ``pace_rate``. The two numbers are learned at
 later with one connection more, or one longer connection, at intervals that double while the limit stands. Limits that
 the owner set are never exceeded, whatever was learned.
 
-How a pool calls it: before a message leaves, ask ``admit`` until it says 0, which takes the turn; keep ``now`` as the
-message's ``left_at`` and hand it back with the answer. Open no connection while ``open_wait_s`` is positive or
-``max_connections`` are open; close one after ``messages_per_connection`` messages, and after its current message where
-more are open than ``max_connections``.
+Who calls it: ``Feed`` asks ``admit`` before a message leaves, until it says 0, which takes the turn, keeps ``now`` as
+the message's ``left_at`` and hands it back with the answer. ``Pool`` opens no connection while ``open_wait_s`` is
+positive or ``max_connections`` are open, and closes one after ``messages_per_connection`` messages, and after its
+current message where more are open than ``max_connections``. ``limited`` tells both that there is anything to ask.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Pace:
         max_connections: int = 3,
         messages_per_connection: int = 100,
     ) -> None:
-        self._adaptive = adaptive
+        self.adaptive = adaptive
         self._rate = RateLaw(most_per_s=rate_per_second, adaptive=adaptive)
         self._max_connections = max_connections
         self._messages_per_connection = messages_per_connection
@@ -138,11 +138,29 @@ class Pace:
         self._unclear = 0
         self._ended_after: int | None = None
 
+    @property
+    def limited(self) -> bool:
+        """Whether a number of connections, or of messages on one, has been learned."""
+        return self._places.value is not None or self._share.value is not None
+
+    def slowed(self, now: float) -> bool:
+        """Whether the server is why messages wait, and not its owner's rate alone."""
+        return self._rate.base_per_s is not None or self._rate.blocked or self.holds(now)
+
     # Messages
 
     def admit(self, now: float) -> float:
         """0 if a message may leave now, which takes the turn; otherwise the seconds after which to ask again."""
         return self._rate.admit(now)
+
+    def wait_s(self, now: float) -> float:
+        """What ``admit`` would say, without taking the turn: when anything may leave again, whosever it is."""
+        return self._rate.wait_s(now)
+
+    @property
+    def space_s(self) -> float:
+        """Seconds between two messages at the moment; 0 without a limit."""
+        return 1 / self._rate.pace_per_s
 
     def message_accepted(self, now: float, left_at: float, served: int = 0) -> None:
         """The server took the message; ``served`` is how many its connection has had by now, this one included."""
@@ -171,7 +189,7 @@ class Pace:
         reading = reading_of(stage, verdict, reply)
         if reply is None:
             self._rate.void(left_at)
-        elif self._adaptive:
+        elif self.adaptive:
             self._take(now, left_at, stage, reading, served)
         return reading.signal
 
@@ -183,17 +201,30 @@ class Pace:
         self._refused_in_a_row = 0
         self._places.exceeded(now, self._open)
 
-    def connection_refused(self, now: float, *, stage: Stage, verdict: Verdict, reply: Reply | None) -> Signal:
-        """A connection could not be made; returns what that said about the pace."""
+    @property
+    def turned_away(self) -> bool:
+        """Whether the last connection that was tried was one too many."""
+        return self._refused_in_a_row > 0
+
+    def connection_refused(
+        self, now: float, *, stage: Stage, verdict: Verdict, reply: Reply | None, opening: int = 0
+    ) -> Signal:
+        """A connection could not be made; returns what that said about the pace.
+
+        ``opening`` are those that are being made beside it, and are counted by the server.
+        """
         reading = reading_of(stage, verdict, reply)
-        if not self._adaptive or reading.signal not in (Signal.CONNECTIONS, Signal.QUOTA):
+        if not self.adaptive or reading.signal not in (Signal.CONNECTIONS, Signal.QUOTA):
             return reading.signal
         if now >= self._open_after:
             # Several that were tried together are refused together; that is one refusal.
             self._refused_in_a_row += 1
-        closing = sum(now - at < CLOSING_S for at in self._closed_at)
-        if self._open:
-            self._places.refused(now, self._open, self._open + closing)
+        there = self._open + opening
+        if there:
+            self._places.refused(now, there, there + self._closing(now))
+            if reading.named_wait_s is None and self._places.value == there:
+                # It was one more than are allowed: no reason for the allowed ones to wait.
+                return reading.signal
         doubled = FIRST_OPEN_WAIT_S * 2 ** min(16, 0 if self._open else self._refused_in_a_row)
         wait = reading.named_wait_s or min(LONGEST_OPEN_WAIT_S, reading.longest_wait_s, doubled)
         self._open_after = max(self._open_after, now + wait)
@@ -206,7 +237,7 @@ class Pace:
         """
         self._open = max(0, self._open - 1)
         self._closed_at.append(now)
-        if by_server and self._adaptive:
+        if by_server and self.adaptive:
             self._ended(now, served)
 
     def max_connections(self, now: float) -> int:
@@ -218,13 +249,17 @@ class Pace:
         # One that is merely a little longer would need a refusal for each step up.
         return self._share.at(now, self._messages_per_connection, self._share.value or 0)
 
+    def occupied(self, now: float) -> int:
+        """How many connections the server may count as ours: those that are open, or were a moment ago."""
+        return self._open + self._closing(now)
+
     def open_wait_s(self, now: float) -> float:
         """Seconds to wait before the next connection is tried, after one was refused."""
         return max(0.0, self._open_after - now)
 
-    def retry_after_s(self, now: float) -> float:
-        """When a message that was too much may come again, in seconds: better known than from the reply alone."""
-        return self._rate.hold_s(now)
+    def holds(self, now: float) -> bool:
+        """Whether nothing may leave for some time, because of what the server said."""
+        return self._rate.hold_s(now) > 0
 
     def learned(self, now: float) -> Learned:
         """What is believed about the server."""
@@ -235,6 +270,9 @@ class Pace:
             messages_per_connection=self._share.value,
             hold_s=self._rate.hold_s(now),
         )
+
+    def _closing(self, now: float) -> int:
+        return sum(now - at < CLOSING_S for at in self._closed_at)
 
     def _take(self, now: float, left_at: float, stage: Stage, reading: Reading, served: int) -> None:
         signal = self._decided(now, reading, served)
@@ -262,8 +300,10 @@ class Pace:
             self._share.met(now, served)
         elif signal is Signal.CONNECTIONS:
             # One connection cannot be too many, and with several it may still be said of the rate: both are tried.
-            if self._open > 1:
-                self._places.met(now, min(self._places.value or self._open, self._open) - 1)
+            believed = self._places.value
+            if self._open > 1 and (believed is None or self.occupied(now) <= believed):
+                # Otherwise those that are too many are on their way out, and this is still about them.
+                self._places.met(now, self._open - 1)
             return Signal.RATE
         return signal
 

@@ -64,7 +64,6 @@ PROBE_LOST_S: Final = 60.0
 TIMER_SLACK_S: Final = 0.004
 """Timers are not better than this: turns that come faster may be made up for when one comes late."""
 SLOWEST_PER_S: Final = 1 / 120
-_MOST_WAITING: Final = 1000
 _TICKS: Final = 16
 """In a second: how finely it is remembered when messages were accepted."""
 _FIRST_STEP, _LONGEST_STEP = 0.02, 0.16
@@ -127,9 +126,8 @@ class RateLaw:
         self._unit = FIRST_UNIT
         self._progress = 0.0
         self._trial = _Trial()
-        # When the next message may leave, and how far the turns are given away.
+        # When the next message may leave.
         self._due = -math.inf
-        self._promised = -math.inf
         self._idle_s = 0.0
         self._asked_at = 0.0
         self._ticks: deque[list[int]] = deque(maxlen=int(2 * WINDOW_S * _TICKS))
@@ -165,17 +163,22 @@ class RateLaw:
         """Seconds until anything may leave at all."""
         return max(0.0, self._held_until - now)
 
-    def admit(self, now: float) -> float:
-        """0 if a message may leave now, which counts as its leaving; otherwise the seconds after which to ask again.
+    def wait_s(self, now: float) -> float:
+        """What ``admit`` would say, without taking the turn."""
+        if now < self._held_until:
+            return self._held_until - now
+        if self._blocked_from is not None:
+            return self._answer_s if self._probing(now) else 0.0
+        return max(0.0, self._due - now) if self._base is not None or self._most is not None else 0.0
 
-        Whoever is told to wait is given a turn of his own, so that those waiting do not all come at once.
-        """
+    def admit(self, now: float) -> float:
+        """0 if a message may leave now, which counts as its leaving; otherwise the seconds after which to ask again."""
         if self._base is None and self._most is None and self._blocked_from is None and now >= self._held_until:
             return 0.0
         if now < self._held_until:
             return self._held_until - now
         if self._blocked_from is not None:
-            if self._probe_at is not None and now - self._probe_at < PROBE_LOST_S:
+            if self._probing(now):
                 return self._answer_s
             self._probe_at = now
             return 0.0
@@ -246,22 +249,18 @@ class RateLaw:
         minutes = max(1.0, (self._asked_at - (self._refused_at or 0.0) - self._idle_s) / WINDOW_S)
         return min(_STEEPNESS * beyond * beyond, MOST_GROWTH * minutes)
 
+    def _probing(self, now: float) -> bool:
+        return self._probe_at is not None and now - self._probe_at < PROBE_LOST_S
+
     def _in_turn(self, now: float) -> float:
         self._asked_at = now
+        if now < self._due:
+            return self._due - now
         pace = self._learned_pace()
         ours = self._most is not None and pace >= self._most
         if ours and self._most is not None:
             pace = self._most
         space = 1 / pace
-        if now < self._due:
-            if self._due - now < TIMER_SLACK_S:
-                # His own turn, moved a little because the one before was late; not another place in the line.
-                return self._due - now
-            if self._promised < self._due or self._promised > self._due + _MOST_WAITING * space:
-                self._promised = self._due
-            wait = self._promised - now
-            self._promised += space
-            return wait
         waited = now < self._due + max(space, TIMER_SLACK_S)
         if waited and not ours and self._base is not None:
             self._progress += 1 / self._unit
@@ -322,6 +321,9 @@ class RateLaw:
         self._blocked_from, self._probe_at = None, None
         # A wait that the server named was kept; it says nothing of its own about how long was needed.
         named = self._block_was_named
+        if self._base is None and stopped_s >= WINDOW_STOP_S and not self._fitted:
+            # Nothing had been taken in the minute before, so nothing is known of how much would have been.
+            return
         if self._base is None:
             window = stopped_s >= WINDOW_STOP_S
             self.window_s = WINDOW_S if window else 1.0
@@ -336,7 +338,7 @@ class RateLaw:
             self._base = max(SLOWEST_PER_S, min(self._base, self._fitted / WINDOW_S))
             self._unit = max(LEAST_UNIT, WINDOW_S * self._base)
         self._progress = 0.0
-        self._promised = self._due = now + 1 / self.pace_per_s
+        self._due = now + 1 / self.pace_per_s
 
     def _taken_per_s(self, now: float, since: float) -> float:
         """Messages a second that were accepted since then, or since the first of them."""

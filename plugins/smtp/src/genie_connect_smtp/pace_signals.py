@@ -17,6 +17,7 @@ from genie_connect.model.outcome import Scope
 from genie_connect_smtp.classify import Verdict
 from genie_connect_smtp.replies import Reply
 from genie_connect_smtp.stages import Stage
+from genie_connect_smtp.waits import named_wait_s
 
 
 class Signal(StrEnum):
@@ -51,7 +52,6 @@ NOTHING: Final = Reading(Signal.NONE)
 
 QUOTA_FROM_S: Final = 900.0
 """From this ``retry_after_s`` of a verdict on, a limit is one of hours or days."""
-LONGEST_NAMED_WAIT_S: Final = 3600.0
 
 _BEFORE_SIGN_IN: Final = frozenset({Stage.GREETING, Stage.EHLO})
 _MESSAGE: Final = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL})
@@ -93,20 +93,6 @@ _TEXTS: Final = tuple(
         ),
     )
 )
-_WAIT: Final = re.compile(
-    r"(?:\b(?:in|after|for|wait)|retry-after:?)\s+(?:about\s+|at least\s+|another\s+)?(\d{1,6})\s*"
-    r"(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b",
-    re.IGNORECASE,
-)
-_UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def named_wait_s(text: str) -> float | None:
-    """The wait in seconds that a reply names ("try again in 60 seconds"), an hour at most; ``None`` without one."""
-    found = _WAIT.search(text)
-    if found is None:
-        return None
-    return min(LONGEST_NAMED_WAIT_S, float(found[1]) * _UNIT_S[found[2][0].lower()])
 
 
 def reading_of(stage: Stage, verdict: Verdict, reply: Reply | None) -> Reading:

@@ -48,7 +48,11 @@ async def connector_open(settings: SmtpSettings, runtime: Runtime) -> SmtpState:
 
 @hookimpl
 async def connector_send(state: SmtpState, batch: Batch, context: SendContext) -> Sequence[Outcome]:
-    """Hand the batch over."""
+    """Hand the batch over, at the pace that the server allows.
+
+    A copy that was too much for now, which a 4xx says that the server has not taken, waits for another turn before the
+    deadline, unless it was accepted for one of its recipients.
+    """
     from genie_connect_smtp.send import send  # imported by connector_open's modules already, or by nobody
 
     return await send(state, batch, context)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from genie_connect.contract import SendContext
@@ -16,7 +17,7 @@ from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.errors import ConnectionFault, SmtpError
 from genie_connect_smtp.feed import Feed
 from genie_connect_smtp.limits import Limits
-from genie_connect_smtp.outcomes import BROKEN, NOT_TRIED, OutcomeWriter, before_mail, result_of
+from genie_connect_smtp.outcomes import BROKEN, HELD_BACK, NOT_TRIED, OutcomeWriter, before_mail, result_of, untried
 from genie_connect_smtp.pool import Lease
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Result
@@ -24,6 +25,8 @@ from genie_connect_smtp.transaction import Result
 _log = logging.getLogger(__name__)
 
 _PASSING_KINDS: Final = frozenset({"connect", "protocol", "temporary"})
+LEAST_PATIENCE_S: Final = 5.0
+"""For a wait as short as this a connection is kept, however short the time is for which idle ones are."""
 _MAX_FAILURES_IN_A_ROW: Final = 2
 """Connections that fail one after another without a message in between: the next would fail as well."""
 
@@ -51,9 +54,15 @@ class _Sending:
         self._place = 0
         self._stopped: Result | None = None
         self._failures = 0
+        self._loop = asyncio.get_running_loop()
         self._group: asyncio.TaskGroup | None = None
+        # Whether others may be worth having; and whether one of them waits for his turn with no connection.
+        self._alone = True
+        self._one_rests = False
         self._workers = 1
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._team: set[asyncio.Task[None]] = set()
+        self._feeds: set[Feed] = set()
+        self._resting: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Sequence[Outcome]:
         if self._left == 1:
@@ -63,10 +72,11 @@ class _Sending:
                 # The first begins alone: a password that is wrong is tried once, not on every connection at once.
                 # Connections that are open have been through that.
                 self._group = group
-                first = group.create_task(self._work(), name="SMTP delivery")
-                self._hire(group, min(self._state.pool.idle, self._waiting) - 1)
+                self._employ(group)
+                self._hire(group, min(self._state.pool.idle, self.waiting) - 1)
                 try:
-                    await asyncio.wait([first])
+                    while self._team:
+                        await asyncio.wait(self._team)
                 finally:
                     # Whatever ends it, nobody is to be hired into a group that is being dissolved.
                     self._group = None
@@ -74,14 +84,19 @@ class _Sending:
 
     def take(self) -> SmtpDelivery | None:
         """The next copy that is to be tried; those that are not are settled here."""
-        while self._waiting:
+        while self.waiting:
             delivery = self._next()
-            result = self._stopped or (before_mail(NOT_TRIED) if self._limits.over else None)
+            result = self._stopped or (self._untimely() if self._limits.over else None)
             if result is None:
                 return delivery
             delivery.settle_rest(result)
             self._conclude(delivery)
         return None
+
+    @property
+    def patience_s(self) -> float:
+        """The longest wait, in seconds, for which a connection is kept."""
+        return min(self._limits.remaining_s, max(LEAST_PATIENCE_S, self._state.settings.idle_timeout_s))
 
     def put_back(self, delivery: SmtpDelivery) -> None:
         """There is something left to do for this copy."""
@@ -91,12 +106,13 @@ class _Sending:
         """All recipients of this copy have their result."""
         self._note(delivery)
         self._conclude(delivery)
-        if self._group is not None:
-            group, self._group = self._group, None
-            self._hire(group, self._waiting)
+        if self._alone and self._group is not None and not self._failures:
+            self._alone = False
+            self._hire(self._group, self.waiting)
 
     @property
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
+        """How many copies nobody has taken yet."""
         return len(self._returned) + len(self._batch.deliveries) - self._taken
 
     def _next(self) -> SmtpDelivery:
@@ -110,7 +126,12 @@ class _Sending:
     def _hire(self, group: asyncio.TaskGroup, most: int) -> None:
         for _ in range(min(self._state.settings.max_connections - self._workers, most)):
             self._workers += 1
-            group.create_task(self._work(), name="SMTP delivery")
+            self._employ(group)
+
+    def _employ(self, group: asyncio.TaskGroup) -> None:
+        worker = group.create_task(self._work(), name="SMTP delivery")
+        self._team.add(worker)
+        worker.add_done_callback(self._team.discard)
 
     async def _work(self) -> None:
         try:
@@ -120,38 +141,68 @@ class _Sending:
 
     async def _keep_serving(self) -> None:
         fresh = False
-        while self._waiting:
+        while self.waiting:
             if self._stopped is not None or self._limits.over:
                 self.take()
+                return
+            wait_s = self._state.turns.expected_wait_s(self._loop.time())
+            if wait_s and wait_s >= self.patience_s:
+                if await self._rest(wait_s):
+                    continue
                 return
             try:
                 lease = await self._connect(fresh=fresh)
             except SmtpError as error:
                 result, text = result_of(error), error.detail or None if isinstance(error, ConnectionFault) else None
             except TimeoutError:
-                result, text = before_mail(NOT_TRIED), None
+                result, text = self._untimely(), None
             else:
                 fresh = await self._serve(lease)
                 continue
             if self._workers > 1:
                 # A server that takes fewer connections than we would make is no reason to give up.
                 return
-            if self._waiting:
+            if self.waiting:
                 self._fail(self._next(), result, text)
 
     async def _connect(self, *, fresh: bool) -> Lease:
+        with self._idle():
+            return await self._state.pool.acquire(self._limits, fresh=fresh)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait for a turn with no connection; ``False`` if this worker has nothing to wait for."""
+        if seconds >= self._limits.remaining_s:
+            if self._workers == 1 or self._state.pace.wait_s(self._loop.time()) >= self._limits.remaining_s:
+                self._settle_waiting()
+            return False
+        if self._one_rests:
+            # One is enough to see how things are then; others can be found again.
+            self._alone = True
+            return False
+        self._one_rests = True
+        try:
+            with self._idle():
+                await self._state.pool.rest(seconds)
+        finally:
+            self._one_rests = False
+        return True
+
+    @contextlib.contextmanager
+    def _idle(self) -> Iterator[None]:
+        """Nothing that happens in here matters any more once all copies have their outcome."""
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a worker runs in a task")
-        self._connecting.add(task)
+        self._resting.add(task)
         try:
-            return await self._state.pool.acquire(self._limits, fresh=fresh)
+            yield
         finally:
-            self._connecting.discard(task)
+            self._resting.discard(task)
 
     async def _serve(self, lease: Lease) -> bool:
         """Send over this connection as long as it lasts; whether the next one has to be a new one."""
         feed = Feed(self, lease.connection, self._state, self._composer)
+        self._feeds.add(feed)
         try:
             await lease.connection.serve(feed, self._limits, copies=len(self._batch.deliveries))
         except Exception:  # noqa: BLE001  # logged, and told as an outcome
@@ -161,9 +212,21 @@ class _Sending:
             for delivery in feed.on_their_way:
                 self._fail(delivery, before_mail(BROKEN))
         finally:
+            self._feeds.discard(feed)
             await feed.close()
             self._state.pool.release(lease)
         return feed.gave_back
+
+    def _settle_waiting(self) -> None:
+        """The next turn comes after the deadline: nobody waits for that here."""
+        while self.waiting:
+            delivery = self._next()
+            delivery.settle_rest(self._untimely())
+            self._conclude(delivery)
+
+    def _untimely(self) -> Result:
+        pace, now = self._state.pace, self._loop.time()
+        return untried(HELD_BACK if pace.slowed(now) else NOT_TRIED, pace.wait_s(now))
 
     def _fail(self, delivery: SmtpDelivery, result: Result, text: str | None = None) -> None:
         delivery.text = text or delivery.text
@@ -176,8 +239,10 @@ class _Sending:
             self._outcomes[place] = write(email, result, text=text)
         self._left -= 1
         if not self._left:
-            for task in self._connecting:
+            for task in self._resting:
                 task.cancel()
+            for feed in self._feeds:
+                feed.dismiss()
 
     def _note(self, delivery: SmtpDelivery) -> None:
         """Stop the batch where the rest of it would only meet the same."""
@@ -190,6 +255,9 @@ class _Sending:
                 about_us = about_us or result
         if about_us is None:
             self._failures = 0
+            return
+        if about_us.verdict.kind == "throttled" and self._state.pace.holds(self._loop.time()):
+            # The pace says when to go on, and whether that is too late.
             return
         self._failures += 1
         if about_us.verdict.kind not in _PASSING_KINDS or self._failures >= _MAX_FAILURES_IN_A_ROW:

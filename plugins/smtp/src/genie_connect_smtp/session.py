@@ -86,6 +86,7 @@ class Session:
         "over",
         "resumed",
         "served",
+        "setback",
         "streaming",
         "supply",
         "window",
@@ -99,6 +100,8 @@ class Session:
         self.window = Window(extensions, ladder)
         self.resumed = False
         self.over = False
+        # Something was refused since this was last set to false.
+        self.setback = False
         self.served = 0
         self.streaming: Transaction | None = None
         # The recipient domains this connection has had; kept only where the server limits them.
@@ -130,6 +133,11 @@ class Session:
     def idle(self) -> bool:
         """Whether nothing is on its way and nothing waits."""
         return not (self._due or self._active or self._waiting or self._check.held)
+
+    @property
+    def between(self) -> bool:
+        """Whether nothing has been said yet to the transaction that comes first, if there is one."""
+        return not (self.over or (self._active and self._active[0].heard))
 
     @property
     def expecting(self) -> bool:
@@ -360,6 +368,7 @@ class Session:
             give_back_stale(transaction)
             self._end(None)
             return
+        self.setback = True
         verdict = transaction.mail_refused(reply)
         if self._commands:
             self._finish(transaction)
@@ -372,6 +381,7 @@ class Session:
         self._after_rcpt(transaction)
 
     def _rcpt_refused(self, transaction: Transaction, index: int, reply: Reply) -> None:
+        self.setback = True
         if not transaction.ignored and transaction.rcpt_refused(index, reply):
             transaction.overflow += (index for stage, index, _ in self._commands if stage is Stage.RCPT)
             self._commands = [command for command in self._commands if command[0] is Stage.DATA]
@@ -400,6 +410,7 @@ class Session:
             transaction.forget()
             self._waiting.insert(0, transaction)
             return
+        self.setback = True
         verdict = None
         if transaction.taken:
             verdict = transaction.data_refused(reply)
@@ -439,10 +450,12 @@ class Session:
         verdict = transaction.answered(reply)
         if reply.code // 100 == 2:
             self._resets = self.window.in_flight
+        else:
+            self.setback = True
         return verdict
 
     def _after(self, transaction: Transaction, verdict: Verdict, reply: Reply) -> None:
-        if about_connection(verdict):
+        if reply.code == 421 or about_connection(verdict):
             self._good_bye = reply.code == 421
             self._leave(transaction)
 
@@ -499,6 +512,7 @@ class Session:
         """It is going; that says nothing about the recipient it was asked about."""
         if is_stale(transaction, self.served):
             give_back_stale(transaction)
+            transaction.farewell = stage, reply
         else:
             transaction.settle_rest(stage, classify_reply(stage, reply), reply)
         transaction.ignored = True

@@ -8,6 +8,8 @@ from enum import StrEnum
 class Stage(StrEnum):
     """The steps of one attempt, in their order."""
 
+    PLAN = "plan"
+    """Nothing was begun: its turn did not come."""
     RESOLVE = "resolve"
     CONNECT = "connect"
     TLS = "tls"
@@ -26,6 +28,7 @@ class Stage(StrEnum):
 
 
 PHASES: dict[Stage, str] = {
+    Stage.PLAN: "connect",
     Stage.RESOLVE: "connect",
     Stage.CONNECT: "connect",
     Stage.TLS: "connect",

@@ -20,6 +20,7 @@ from genie_connect_smtp.pace import Pace
 from genie_connect_smtp.pool import Pool
 from genie_connect_smtp.resolve import Resolver
 from genie_connect_smtp.settings import SmtpSettings
+from genie_connect_smtp.turns import Turns
 
 
 class SmtpState:
@@ -31,13 +32,14 @@ class SmtpState:
         self.settings = settings
         self.runtime = runtime
         self.capabilities: CapabilityTable = declared(settings)
-        self.pool = Pool(settings, self._open)
         self.pace = Pace(
             rate_per_second=settings.rate_per_second,
             adaptive=settings.adaptive,
             max_connections=settings.max_connections,
             messages_per_connection=settings.messages_per_connection,
         )
+        self.turns = Turns(self.pace)
+        self.pool = Pool(settings, self._open, self.pace)
         self.signing = signing
         self._place = place
 

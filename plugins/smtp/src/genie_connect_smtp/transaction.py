@@ -84,12 +84,14 @@ class Transaction:
     ``taken`` is how many recipients the server has taken so far. ``overflow`` holds the indices of recipients the
     server had no more room for: they belong in another transaction.
     ``returned`` says that nothing was handed over and that trying it on another connection costs nothing; ``moved``
-    that this has happened once because the first connection was stale. ``ignored`` says that what the server still
+    that this has happened once because the first connection was stale, and ``farewell`` what the server said when it
+    left that one. ``ignored`` says that what the server still
     says to commands already written changes nothing. ``owner`` is whoever made it,
     ``text`` explains a result that no reply explains.
     """
 
     sends_content: ClassVar[bool] = True
+    farewell: tuple[Stage, Reply] | None = None
 
     # How all of them begin. Few ever differ in more than one or two of these.
     text: str | None = None
@@ -198,8 +200,11 @@ class SenderProbe(Transaction):
 
 
 def about_connection(verdict: Verdict) -> bool:
-    """Whether the next message on this connection would meet the same."""
-    return verdict.state is not State.ACCEPTED and verdict.scope is Scope.CONNECTION
+    """Whether the next message on this connection would meet the same at once, and on another one might not.
+
+    Too much is too much on any connection, and no reason to leave this one unless the server does (421).
+    """
+    return verdict.state is not State.ACCEPTED and verdict.scope is Scope.CONNECTION and verdict.kind != "throttled"
 
 
 def commands(transaction: Transaction) -> list[tuple[Stage, int, bytes]]:
