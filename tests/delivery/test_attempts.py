@@ -63,6 +63,16 @@ class TestBounds:
         assert (len(first.calls), len(second.calls)) == (2, 2)
         assert [attempt.connection for attempt in receipt.attempts] == ["first", "second", "first", "second"]
 
+    async def test_who_had_no_turn_was_not_tried(self) -> None:
+        """A connector that keeps to a pace uses up nobody's tries, as long as it says when to come."""
+        only = ScriptedConnector("only")
+        only.script(ADA, *[deferred(stage="plan", retry_after_s=10)] * 5)
+        policy = SendPolicy(attempts_per_connection=1)
+        async with scripted_host(only, clock=FakeClock(), policy=policy) as made:
+            receipt = await made.send(letter())
+        assert receipt.outcomes[ADA].state is State.ACCEPTED
+        assert len(only.calls) == 6
+
     async def test_no_wait_is_longer_than_the_policy_allows(self) -> None:
         """The host keeps what is deferred and sends again."""
         only, clock = ScriptedConnector("only"), FakeClock()

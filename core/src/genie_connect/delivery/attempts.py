@@ -328,10 +328,16 @@ class AttemptLoop:
             return False  # as for nearly everybody
         pending.outcome = outcome
         pending.repeat = ()
-        pending.tried(connection.name)
+        if not self._had_no_turn(outcome):
+            pending.tried(connection.name)
         if pending.doubt is None or pending.final(outcome) is not pending.doubt:
             return self._may_go_on(connection, pending, outcome)
         return self._may_repeat(connection, pending, outcome, repeatable)
+
+    def _had_no_turn(self, outcome: Outcome) -> bool:
+        """Whether this was no try: the connector keeps to a pace, and says when it would be this one's turn."""
+        deferred = outcome.state is State.DEFERRED and outcome.stage == "plan"
+        return deferred and (outcome.retry_after_s or 0.0) >= self._policy.first_backoff_s
 
     def _may_go_on(self, connection: Connection, pending: Pending, outcome: Outcome) -> bool:
         """Note where this recipient may go next, or say that its outcome is final."""
@@ -369,7 +375,7 @@ class AttemptLoop:
         return outcome is pending.doubt or self._may_go_on(connection, pending, outcome)
 
     def _back_off(self, connection: Connection, pending: Pending, outcome: Outcome | None) -> None:
-        backoff = self._policy.first_backoff_s * 2 ** (pending.tries[connection.name] - 1)
+        backoff = self._policy.first_backoff_s * 2 ** (pending.tries.get(connection.name, 1) - 1)
         wait = backoff if outcome is None or outcome.retry_after_s is None else outcome.retry_after_s
         pending.not_before(connection.name, self._clock.monotonic() + wait)
 
