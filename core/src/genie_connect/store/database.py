@@ -143,6 +143,20 @@ def _parsed(url: str) -> sa.URL:
     return parsed.set(drivername=driver)
 
 
+async def _connect(*arguments: Any, **keywords: Any) -> Any:
+    import aiosqlite  # as the dialect does, only for a file
+
+    connection = aiosqlite.connect(*arguments, **keywords)
+    thread = connection._thread  # noqa: SLF001  # SQLAlchemy does the same, for the same reason
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        # The thread says to the loop that it ends, and nobody waits for that; the loop may be closed by then.
+        thread.join(timeout=1)
+        raise
+
+
 def _set_up(connection: Any) -> None:
     cursor = connection.cursor()
     for pragma in (
@@ -179,7 +193,7 @@ def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
         poolclass=AsyncAdaptedQueuePool,
         pool_size=size,
         max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "async_creator_fn": _connect},
     )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
