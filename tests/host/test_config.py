@@ -70,6 +70,23 @@ class TestFile:
         assert (connection.rate_per_s, connection.max_concurrent) == (5.0, 2)
         assert connection.settings == {"host": "127.0.0.1"}
 
+    def test_a_store_in_a_file_lies_beside_the_configuration(self, tmp_path: Path) -> None:
+        """Relative to it, as everything that it names; its key is a secret, and 0 days may be said."""
+        path = tmp_path / "genie-connect.toml"
+        path.write_text('[store]\nurl = "sqlite:///data/store.db"\nkey = "s3cret-key"\nkeep_events_days = 0\n')
+        store = load_config(path, environment={"GENIE_CONNECT__STORE__TENANT": "acme"}).store
+        assert store is not None
+        assert (store.url, store.tenant) == (f"sqlite:///{tmp_path}/data/store.db", "acme")
+        assert (store.keep_events_days, store.keep_sends_days) == (0.0, 90.0)
+        assert "s3cret-key" not in repr(store)
+
+    @pytest.mark.parametrize("url", ["postgresql://user@host/name", "sqlite:////var/lib/store.db"])
+    def test_a_store_elsewhere_stays_there(self, url: str, tmp_path: Path) -> None:
+        """A server, and a file with its whole path."""
+        store = make_config({"store": {"url": url}}, path=tmp_path / "genie-connect.toml").store
+        assert store is not None
+        assert store.url == url
+
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         """With what to do."""
         with pytest.raises(ConfigurationError, match="there is no configuration file") as raised:

@@ -29,9 +29,11 @@ from genie_connect.delivery.connection import ConnectionConfig, sender_rule
 from genie_connect.errors import ConfigurationError, Problem, ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.message import Purpose
+from genie_connect.model.secret import Secret
 from genie_connect.model.settings import field_types, setting, settings, structure_settings, without_none
 
 ENVIRONMENT_PREFIX = "GENIE_CONNECT__"
+SECTIONS = ("connections", "connectors", "store", "suppressions")
 DEFAULT_FILE = "genie-connect.toml"
 SUPPRESSIONS_FILE = "suppressions.jsonl"
 """Where suppressions are kept, beside the configuration file, unless that names another place."""
@@ -90,6 +92,42 @@ class SuppressionsSection:
     )
 
 
+@settings
+class StoreSection:
+    """The ``[store]`` table: where durable work, suppressions and connections are kept, and for how long."""
+
+    url: str = setting(
+        title="URL",
+        example="sqlite:///genie-connect.db",
+        help="A SQLite file, relative to the configuration file, or postgresql://user@host/name.",
+    )
+    tenant: str = setting(
+        title="Tenant", default="default", max_length=64, help="Whose rows these are; others never see them."
+    )
+    key: Secret | None = setting(
+        title="Key",
+        default=None,
+        secret=True,
+        example="env:GENIE_CONNECT_KEY",
+        help="Encrypts the secrets of connections; several, one a line or with commas: the first encrypts.",
+    )
+    keep_sends_days: float = setting(
+        title="Keep sends", default=90.0, minimum=0, help="Days after the end of a send; 0 keeps for ever."
+    )
+    keep_broadcasts_days: float = setting(
+        title="Keep broadcasts", default=365.0, minimum=0, help="Days after the end of a broadcast; 0 keeps for ever."
+    )
+    keep_events_days: float = setting(
+        title="Keep events", default=90.0, minimum=0, help="Days after an event came in; 0 keeps for ever."
+    )
+    keep_history_days: float = setting(
+        title="Keep history",
+        default=1095.0,
+        minimum=0,
+        help="Days that past suppressions stay on record; 0 keeps for ever.",
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """A checked configuration. Settings of connections are checked when their connector is known."""
@@ -98,6 +136,7 @@ class Config:
     allow: tuple[str, ...] | None = None
     safe_mode: bool | None = None
     suppressions_file: Path | None = None
+    store: StoreSection | None = None
     path: Path | None = None
 
 
@@ -121,13 +160,14 @@ def make_config(
     """A configuration from plain data. Raises ``ConfigurationError`` with every problem found."""
     data = overlaid(data, environment or {})
     problems = [
-        Problem(key, "is not a section", "the sections are connections, connectors, suppressions")
+        Problem(key, "is not a section", f"the sections are {', '.join(SECTIONS)}")
         for key in data
-        if key not in ("connections", "connectors", "suppressions")
+        if key not in SECTIONS
     ]
     connections = tuple(_connections(data.get("connections", {}), problems))
     connectors = _section(ConnectorsSection, data.get("connectors", {}), "connectors", problems)
     suppressions = _section(SuppressionsSection, data.get("suppressions", {}), "suppressions", problems)
+    store = _section(StoreSection, data["store"], "store", problems) if "store" in data else None
     if problems or connectors is None or suppressions is None:
         where = f"the configuration file {path}" if path else "the configuration"
         listed = "\n".join(f"  {problem}" for problem in problems)
@@ -137,9 +177,17 @@ def make_config(
         connections=connections,
         allow=connectors.allow,
         safe_mode=connectors.safe_mode or None,
+        store=None if store is None else _beside(store, folder),
         suppressions_file=folder / (suppressions.file or SUPPRESSIONS_FILE) if path or suppressions.file else None,
         path=path,
     )
+
+
+def _beside(store: StoreSection, folder: Path) -> StoreSection:
+    scheme, slashes, path = store.url.partition(":///")
+    if not slashes or not scheme.startswith("sqlite") or Path(path).is_absolute():
+        return store
+    return attrs.evolve(store, url=f"{scheme}:///{folder / path}")  # type: ignore[misc]  # settings are attrs classes
 
 
 def overlaid(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

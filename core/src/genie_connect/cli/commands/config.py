@@ -90,6 +90,8 @@ def _values(checked: Config, connectors: Registry, given: Mapping[str, Any]) -> 
         },
         "suppressions": {"file": str(checked.suppressions_file) if checked.suppressions_file else None},
     }
+    if checked.store is not None:
+        sections["store"] = redacted(checked.store)
     for name, section in sections.items():
         yield from _with_origin((name,), section, given)
 
