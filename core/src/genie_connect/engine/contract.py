@@ -1,4 +1,4 @@
-"""The contract of an engine. Four methods and two facts; ``docs/pages/guides/engines.md`` explains them."""
+"""The contract of an engine. Three methods and three facts; ``docs/pages/guides/engines.md`` explains them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,26 @@ Handler: TypeAlias = Callable[[Work], Awaitable[None]]
 """Works on one unit. Returning means that the engine may forget it; raising, that it should call again later."""
 
 
+@attrs.frozen(kw_only=True)
+class Place:
+    """Whose work an engine brings. Two engines see each other's work when, and only when, these are the same.
+
+    ``store`` is an id of the store, the same for all who use it. ``store_url`` is where it is, for an engine that keeps
+    its work there too; it may hold a password.
+    """
+
+    store: str
+    tenant: str
+    store_url: str = attrs.field(default="", repr=False)
+
+
 class Engine(Protocol):
     """Brings units to handlers, at least once.
 
     ``shares_ledger`` says that ``submit`` can write in the ledger's own transaction. ``ahead`` is how many units it
     likes to have waiting for each handler: the ledger offers no more than that at a time.
+
+    It is entered once, and run at most once.
     """
 
     name: str
@@ -40,13 +55,14 @@ class Engine(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of everything; waits for no handler."""
+        """Let go of everything. Handlers that are still under way are cancelled."""
         ...
 
     async def submit(self, work: Sequence[Work], *, transaction: Any = None) -> None:
         """Take in units. Returns once the engine will remember them as well as it can. Raises ``EngineUnavailable``.
 
-        ``transaction`` is the ledger's open connection, for an engine that ``shares_ledger``.
+        A unit that waits already, unchanged, may be left out; one that a handler has returned from may not.
+        ``transaction`` is the ledger's open connection, for an engine that ``shares_ledger``; else it is ignored.
         """
         ...
 
@@ -55,5 +71,15 @@ class Engine(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Call for no new unit, let those under way end for so many seconds, then cancel them. ``run`` then returns."""
+        """Call for no new unit, let those under way end for so many seconds, then cancel them. ``run`` then returns.
+
+        Without a ``run``, there will be none.
+        """
         ...
+
+
+Factory: TypeAlias = Callable[[str, Place], Engine]
+"""Makes the engine of a URL; what an entry point of the group ``genie_connect.engines.v1`` names.
+
+Raises ``ConfigurationError`` for a URL that it cannot use. Connects to nothing; entering the engine does.
+"""
