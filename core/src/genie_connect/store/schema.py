@@ -18,6 +18,9 @@ A unit is owned by a worker at an **epoch**, which every claim raises. Each writ
 that was thought dead, and comes back, writes nothing: it is fenced. Whether a worker lives is told by its counter in
 ``workers`` (``beat``), which the others watch against their own monotonic clocks. No wall clock decides who owns what.
 
+A worker writes to a unit's row twice for each hand-over, and SQLite writes a row whole. So the row holds numbers and
+bitmaps alone: whom a chunk goes to stands beside it in ``chunks``, and a send's addresses in ``sends``.
+
 Times are seconds since 1970 in UTC, as floats, given by the caller: SQLite before 3.42 has no function for them.
 Every table that holds a customer's data has its ``tenant``, and every query names it.
 """
@@ -119,7 +122,6 @@ units = sa.Table(
     sa.Column("offered_until", sa.Float, nullable=False, server_default="0"),
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
     sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("recipients", sa.LargeBinary, nullable=False),
     sa.Column("intent", sa.LargeBinary, nullable=False, server_default=""),
     sa.Column("done", sa.LargeBinary, nullable=False, server_default=""),
     sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
@@ -127,22 +129,45 @@ units = sa.Table(
     sa.Column("deferred", sa.Integer, nullable=False, server_default="0"),
     sa.Column("unknown", sa.Integer, nullable=False, server_default="0"),
     sa.Column("suppressed", sa.Integer, nullable=False, server_default="0"),
-    sa.Index("ix_units_broadcast", "broadcast_id", "number", unique=True),
+    sa.Index(
+        "ix_units_broadcast",
+        "broadcast_id",
+        "number",
+        unique=True,
+        sqlite_where=sa.text("broadcast_id IS NOT NULL"),
+        postgresql_where=sa.text("broadcast_id IS NOT NULL"),
+    ),
     sa.Index(
         "ix_units_due",
         "tenant",
+        "broadcast_id",
         "priority",
         "not_before",
+        "offered_until",
         sqlite_where=sa.text("state = 0"),
         postgresql_where=sa.text("state = 0"),
     ),
     sa.Index(
-        "ix_units_owner", "owner", sqlite_where=sa.text("state in (1, 3)"), postgresql_where=sa.text("state in (1, 3)")
+        "ix_units_owned",
+        "tenant",
+        "broadcast_id",
+        "owner",
+        sqlite_where=sa.text("state in (1, 3)"),
+        postgresql_where=sa.text("state in (1, 3)"),
     ),
     # A number that was given once is never given again: an engine may still hold work for it.
     sqlite_autoincrement=True,
 )
 """Work. A higher ``priority`` goes first. ``offered_until``: an engine was told, and is not to be told again before."""
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("unit_id", Number, primary_key=True, autoincrement=False),
+    _tenant(),
+    sa.Column("recipients", sa.LargeBinary, nullable=False),
+)
+"""Whom the chunks of broadcasts go to, packed (``packing``)."""
 
 sends = sa.Table(
     "sends",
@@ -150,16 +175,22 @@ sends = sa.Table(
     sa.Column("unit_id", Number, primary_key=True, autoincrement=False),
     _tenant(),
     sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("recipients", sa.LargeBinary, nullable=False),
     sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Column("plan", sa.Text),
     sa.Column("only", sa.Text),
     sa.Column("key", sa.Text),
     sa.Column("at_least_once", sa.Boolean, nullable=False),
+    sa.Column("durable", sa.Boolean, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("finished", sa.Float),
     sa.Index("ix_sends_message_id", "tenant", "message_id"),
     sa.Index("ix_sends_created", "tenant", "created"),
 )
-"""A single message. ``only`` is the connection it keeps to, ``key`` the host's idempotency key."""
+"""A single message, its envelope packed. ``only`` is the connection it keeps to, ``key`` the host's idempotency key.
+
+One that is not ``durable`` dies with the process that sends it: what had not left then is not sent by another one.
+"""
 
 idempotency = sa.Table(
     "idempotency",
@@ -207,6 +238,7 @@ attempts = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("positions", sa.LargeBinary, nullable=False),
     sa.Column("recipients", sa.Integer, nullable=False),
+    sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
     sa.Column("started", sa.Float, nullable=False),
     sa.Column("ms", sa.Integer),
     sa.Column("stage", sa.Text, nullable=False, server_default=""),
@@ -250,7 +282,8 @@ outcomes = sa.Table(
 )
 """What there is to say of one recipient. Of a chunk's accepted ones there is nothing; of a send's there always is.
 
-``resolved_by`` says how an ``unknown`` came to be known: ``answer`` (a late one), ``lookup``, ``event``, or ``person``.
+A row ``deferred`` of a position that is not done is what the last attempt said; it will be tried again. ``resolved_by``
+says how an ``unknown`` came to be known: ``answer`` (a late one), ``lookup``, ``event``, or ``person``.
 """
 
 accepted_ids = sa.Table(

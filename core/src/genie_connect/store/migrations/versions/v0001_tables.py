@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("positions", sa.LargeBinary(), nullable=False),
         sa.Column("recipients", sa.Integer(), nullable=False),
+        sa.Column("accepted", sa.Integer(), server_default="0", nullable=False),
         sa.Column("started", sa.Float(), nullable=False),
         sa.Column("ms", sa.Integer(), nullable=True),
         sa.Column("stage", sa.Text(), server_default="", nullable=False),
@@ -68,6 +69,13 @@ def upgrade() -> None:
     with op.batch_alter_table("broadcasts", schema=None) as batch_op:
         batch_op.create_index("ix_broadcasts_state", ["tenant", "state"], unique=False)
 
+    op.create_table(
+        "chunks",
+        sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("recipients", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("unit_id", name=op.f("pk_chunks")),
+    )
     op.create_table(
         "connections",
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -171,10 +179,13 @@ def upgrade() -> None:
         sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("recipients", sa.LargeBinary(), nullable=False),
         sa.Column("message", sa.LargeBinary(), nullable=False),
+        sa.Column("plan", sa.Text(), nullable=True),
         sa.Column("only", sa.Text(), nullable=True),
         sa.Column("key", sa.Text(), nullable=True),
         sa.Column("at_least_once", sa.Boolean(), nullable=False),
+        sa.Column("durable", sa.Boolean(), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("finished", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("unit_id", name=op.f("pk_sends")),
@@ -235,7 +246,6 @@ def upgrade() -> None:
         sa.Column("offered_until", sa.Float(), server_default="0", nullable=False),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("recipients", sa.LargeBinary(), nullable=False),
         sa.Column("intent", sa.LargeBinary(), server_default="", nullable=False),
         sa.Column("done", sa.LargeBinary(), server_default="", nullable=False),
         sa.Column("accepted", sa.Integer(), server_default="0", nullable=False),
@@ -247,17 +257,23 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("units", schema=None) as batch_op:
-        batch_op.create_index("ix_units_broadcast", ["broadcast_id", "number"], unique=True)
+        batch_op.create_index(
+            "ix_units_broadcast",
+            ["broadcast_id", "number"],
+            unique=True,
+            sqlite_where=sa.text("broadcast_id IS NOT NULL"),
+            postgresql_where=sa.text("broadcast_id IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_units_due",
-            ["tenant", "priority", "not_before"],
+            ["tenant", "broadcast_id", "priority", "not_before", "offered_until"],
             unique=False,
             sqlite_where=sa.text("state = 0"),
             postgresql_where=sa.text("state = 0"),
         )
         batch_op.create_index(
-            "ix_units_owner",
-            ["owner"],
+            "ix_units_owned",
+            ["tenant", "broadcast_id", "owner"],
             unique=False,
             sqlite_where=sa.text("state in (1, 3)"),
             postgresql_where=sa.text("state in (1, 3)"),
@@ -282,10 +298,14 @@ def downgrade() -> None:
     op.drop_table("workers")
     with op.batch_alter_table("units", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_units_owner", sqlite_where=sa.text("state in (1, 3)"), postgresql_where=sa.text("state in (1, 3)")
+            "ix_units_owned", sqlite_where=sa.text("state in (1, 3)"), postgresql_where=sa.text("state in (1, 3)")
         )
         batch_op.drop_index("ix_units_due", sqlite_where=sa.text("state = 0"), postgresql_where=sa.text("state = 0"))
-        batch_op.drop_index("ix_units_broadcast")
+        batch_op.drop_index(
+            "ix_units_broadcast",
+            sqlite_where=sa.text("broadcast_id IS NOT NULL"),
+            postgresql_where=sa.text("broadcast_id IS NOT NULL"),
+        )
 
     op.drop_table("units")
     op.drop_table("tokens")
@@ -317,6 +337,7 @@ def downgrade() -> None:
 
     op.drop_table("events")
     op.drop_table("connections")
+    op.drop_table("chunks")
     with op.batch_alter_table("broadcasts", schema=None) as batch_op:
         batch_op.drop_index("ix_broadcasts_state")
 
