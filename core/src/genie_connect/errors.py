@@ -17,6 +17,9 @@
     │   ├── StoreVersion           its schema is older or newer than this version needs
     │   └── StoreKey               its secrets are encrypted with another key
     ├── IdempotencyConflict        the key was used for another content
+    ├── NoSuchBroadcast            no broadcast has this number
+    ├── BroadcastStateError         a broadcast cannot do this in the state that it is in
+    ├── NothingUnknown             there is nothing to resolve: no such copy, or it is known already
     └── EngineUnavailable          the engine cannot be reached
 
 Each pickles, carries machine-readable fields, and holds neither a secret nor a list of recipients in its text.
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from genie_connect.model.plan import Plan
 
 __all__ = [
+    "BroadcastStateError",
     "ConfigurationError",
     "ConnectorUnavailable",
     "ContractViolation",
@@ -40,6 +44,8 @@ __all__ = [
     "GenieConnectError",
     "IdempotencyConflict",
     "NoConnection",
+    "NoSuchBroadcast",
+    "NothingUnknown",
     "Problem",
     "SecretUnavailable",
     "SettingsError",
@@ -243,6 +249,40 @@ class IdempotencyConflict(GenieConnectError):
             hint="give each send a key of its own, and the same key only to repeat the same send",
         )
         self.key = key
+
+
+class NoSuchBroadcast(GenieConnectError):
+    """No broadcast of this tenant has this number, or it was purged."""
+
+    code = "no_such_broadcast"
+
+    def __init__(self, broadcast: int) -> None:
+        super().__init__(f"there is no broadcast {broadcast}", hint="see: genie-connect broadcasts list")
+        self.broadcast = broadcast
+
+
+class BroadcastStateError(GenieConnectError):
+    """A broadcast cannot do what was asked in the state that it is in. Nothing was changed."""
+
+    code = "broadcast_state"
+
+    def __init__(self, broadcast: int, *, state: str, asked: str, hint: str = "") -> None:
+        super().__init__(f"broadcast {broadcast} cannot {asked}: it is {state}", hint=hint)
+        self.broadcast = broadcast
+        self.state = state
+        self.asked = asked
+
+
+class NothingUnknown(GenieConnectError):
+    """A copy cannot be resolved: there is none, or what became of it is known already. Nothing was changed."""
+
+    code = "nothing_unknown"
+
+    def __init__(self, unit: int, position: int, cause: str) -> None:
+        super().__init__(f"copy {unit}/{position} cannot be resolved: {cause}", hint="see: genie-connect unknown list")
+        self.unit = unit
+        self.position = position
+        self.cause = cause
 
 
 class EngineUnavailable(GenieConnectError):
