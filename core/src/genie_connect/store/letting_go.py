@@ -1,0 +1,146 @@
+"""Giving a unit back, and ending the work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from genie_connect.model.outcome import Outcome, Retry, Scope, State
+from genie_connect.store import bitmap
+from genie_connect.store.claims import Claim
+from genie_connect.store.database import Database
+from genie_connect.store.doubt import Doubt
+from genie_connect.store.outcome_rows import to_row
+from genie_connect.store.schema import UnitState, outcomes, sends
+from genie_connect.store.statements import Dialect
+from genie_connect.store.unit_rows import UnitRow, UnitRows
+
+
+@attrs.frozen(eq=False)
+class ReleaseItem:
+    """A unit that is given back."""
+
+    claim: Claim
+    not_before: float | None
+    tried: bool
+
+
+@attrs.frozen(eq=False)
+class FinishItem:
+    """A unit that is worked on no more."""
+
+    claim: Claim
+    giving_up: str | None
+    hint: str | None
+    plan: str | None
+
+
+class LettingGo:
+    """Ends claims, many at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = UnitRows(database)
+        self._doubt = Doubt(database)
+        self._giving_up = GivingUp(database)
+
+    async def release(self, connection: AsyncConnection, items: Sequence[ReleaseItem]) -> list[bool]:
+        """Give units back; ``False`` where they were others' already."""
+        rows, held = await self._held(connection, [item.claim for item in items])
+        for item, is_held in zip(items, held, strict=True):
+            if is_held:
+                row = rows[item.claim.unit]
+                row.tries += item.tried
+                row.not_before = self._database.now() if item.not_before is None else item.not_before
+                row.move(UnitState.DONE if row.complete else UnitState.READY)
+        await self._rows.save(connection, [row for row in rows.values() if row.moved])
+        return held
+
+    async def finish(self, connection: AsyncConnection, items: Sequence[FinishItem]) -> list[bool]:
+        """End the work on units; ``False`` where they were others' already."""
+        claims = [item.claim for item in items]
+        rows, held = await self._held(connection, claims)
+        for item, is_held in zip(items, held, strict=True):
+            if not is_held:
+                continue
+            row = rows[item.claim.unit]
+            if item.giving_up is not None and not row.complete:
+                await self._giving_up.rest_of(connection, row, item.giving_up, item.hint)
+            row.move(UnitState.DONE if row.complete else UnitState.READY)
+        await self._rows.save(connection, [row for row in rows.values() if row.moved])
+        ended = [is_held or _was_done(rows, claim) for claim, is_held in zip(claims, held, strict=True)]
+        await self._keep_plans(connection, [item for item, ours in zip(items, ended, strict=True) if ours])
+        return ended
+
+    async def _held(
+        self, connection: AsyncConnection, claims: Sequence[Claim]
+    ) -> tuple[dict[int, UnitRow], list[bool]]:
+        """The rows, with nobody left in doubt where they are the claims', and which those are."""
+        rows = await self._rows.lock(connection, (claim.unit for claim in claims))
+        held = [claim.unit in rows and rows[claim.unit].held_by(claim) for claim in claims]
+        ours = {claim.unit for claim, is_held in zip(claims, held, strict=True) if is_held}
+        await self._doubt.settle(connection, [rows[unit] for unit in ours])
+        return rows, held
+
+    async def _keep_plans(self, connection: AsyncConnection, items: Sequence[FinishItem]) -> None:
+        plans = [
+            {"b_unit": item.claim.unit, "b_tenant": self._database.tenant, "plan": item.plan}
+            for item in items
+            if item.plan is not None
+        ]
+        if plans:
+            await connection.execute(_KEEP_PLAN, plans)
+
+
+class GivingUp:
+    """Settles those of a unit who are left: nobody will try them any more."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._doubt = Doubt(database)
+        # What the other side said last stays, where it said something: that is why it came to this.
+        self._put = Dialect(database).put(outcomes, counting="tries", only=("state", "reason", "hint", "retry", "at"))
+
+    async def rest_of(self, connection: AsyncConnection, row: UnitRow, reason: str, hint: str | None) -> None:
+        """Settle all that is open in a row. It is to be saved after it."""
+        recipients = (await self._doubt.recipients(connection, [row]))[row.id]
+        at = self._database.now()
+        written = [
+            self._row(row, position, _given_up(recipients[position], reason, hint), at)
+            for position in bitmap.positions(bitmap.full(row.size) & ~row.done)
+        ]
+        for given_up in written:
+            row.settle(given_up["position"], State.DEFERRED)
+        if written:
+            await connection.execute(self._put, written)
+
+    def _row(self, row: UnitRow, position: int, outcome: Outcome, at: float) -> dict[str, Any]:
+        return to_row(self._database.tenant, row.id, position, outcome, attempt_id=None, at=at, tries=0)
+
+
+def _given_up(recipient: str, reason: str, hint: str | None) -> Outcome:
+    return Outcome(
+        recipient=recipient,
+        state=State.DEFERRED,
+        stage="plan",
+        reason=reason,
+        hint=hint,
+        scope=Scope.MESSAGE,
+        retry=Retry.NEVER,
+    )
+
+
+def _was_done(rows: dict[int, UnitRow], claim: Claim) -> bool:
+    row = rows.get(claim.unit)
+    return row is not None and row.state is UnitState.DONE and row.epoch == claim.epoch
+
+
+_KEEP_PLAN: Final = (
+    sa.update(sends)
+    .where(sends.c.unit_id == sa.bindparam("b_unit"), sends.c.tenant == sa.bindparam("b_tenant"))
+    .values(plan=sa.bindparam("plan"))
+)
