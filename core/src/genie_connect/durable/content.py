@@ -1,0 +1,114 @@
+"""Messages as the ledger keeps them: the JSON of the codec, compressed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from typing import Final
+
+import attrs
+
+from genie_connect.delivery.merging import MergeCheck
+from genie_connect.errors import StoreError, ValidationError
+from genie_connect.model.address import Address
+from genie_connect.model.batch import Recipient
+from genie_connect.model.codec import structure, unstructure
+from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.merge import template_of
+from genie_connect.model.message import Message
+from genie_connect.store.broadcasts import BroadcastRecord
+from genie_connect.store.message_ids import MessageIds
+from genie_connect.store.packing import Packed
+
+_JSON_1: Final = b"\x01"
+
+
+def message_bytes(message: Message) -> bytes:
+    """A message as a row keeps it, with the content of its files."""
+    text = json.dumps(unstructure(message), ensure_ascii=False, separators=(",", ":"))
+    return _JSON_1 + zlib.compress(text.encode(), 1)
+
+
+def message_of(row: bytes) -> Message:
+    """The message of a row. Raises ``StoreError`` where it cannot be read."""
+    if row[:1] != _JSON_1:
+        raise StoreError("a message is kept in a form that this version does not know", hint="update genie-connect")
+    try:
+        return structure(Message, json.loads(zlib.decompress(row[1:])))
+    except (zlib.error, ValueError, ValidationError):
+        hint = "restore the store from a back-up"
+        raise StoreError("a message in the store cannot be read", hint=hint) from None
+
+
+def digest(*parts: bytes) -> bytes:
+    """What an idempotency key stands for."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(len(part).to_bytes(8, "little") + part)
+    return whole.digest()
+
+
+def packed(recipient: Recipient) -> Packed:
+    """A recipient for the ledger."""
+    return Packed(str(recipient.address), recipient.merge, recipient.headers, recipient.metadata)
+
+
+def recipient_of(row: Packed) -> Recipient:
+    """A recipient from the ledger."""
+    return Recipient(
+        address=_address(row.address),
+        merge=FrozenMap(row.merge) if row.merge else EMPTY,
+        headers=FrozenMap(row.headers) if row.headers else EMPTY,
+        metadata=FrozenMap(row.metadata) if row.metadata else EMPTY,
+    )
+
+
+def _address(text: str) -> Address:
+    if text.endswith(">"):
+        return Address.parse(text)
+    local, _, domain = text.rpartition("@")
+    return Address(local=local, domain=domain)
+
+
+@attrs.frozen(kw_only=True)
+class BroadcastOptions:
+    """What a broadcast was started with, as its row keeps it. Times are seconds since 1970."""
+
+    connection: str | None = None
+    at_least_once: bool = False
+    finish_by: float | None = None
+    micro_batch: int | None = None
+
+    def to_json(self) -> str:
+        """For the row."""
+        return json.dumps(attrs.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> BroadcastOptions:
+        """From the row; options of a later version are left out."""
+        known = {field.name for field in attrs.fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BroadcastContent:
+    """All that the copies of a broadcast have in common."""
+
+    id: int
+    message: Message
+    check: MergeCheck
+    ids: MessageIds
+    options: BroadcastOptions
+
+    @classmethod
+    def of(cls, record: BroadcastRecord) -> BroadcastContent:
+        """From its row. Raises ``StoreError``."""
+        message = message_of(record.message)
+        return cls(
+            id=record.id,
+            message=message,
+            check=MergeCheck(template_of(message)),
+            ids=MessageIds(record.salt, record.sender_domain),
+            options=BroadcastOptions.from_json(record.options),
+        )

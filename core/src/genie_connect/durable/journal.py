@@ -1,0 +1,74 @@
+"""The journal of one claimed unit: what the attempt loop says of recipients, by their positions in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from genie_connect.delivery.journal import Leaving, StepBack
+from genie_connect.durable.failpoints import point
+from genie_connect.model.outcome import Outcome, Retry
+from genie_connect.model.receipt import Attempt
+from genie_connect.store import bitmap
+from genie_connect.store.claims import Answer, Claim, HandOver
+from genie_connect.store.units import Units
+
+STALE = "this worker has not been heard of for too long to be sure that the unit is still its own"
+
+
+class Vital(Protocol):
+    """Whether we are still taken for alive."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nobody can have taken our units."""
+        ...
+
+
+class UnitJournal:
+    """Writes down hand-overs of a claim. ``positions`` is by address key."""
+
+    def __init__(self, units: Units, claim: Claim, positions: Mapping[str, int], vital: Vital) -> None:
+        self._units = units
+        self._claim = claim
+        self._positions = positions
+        self._vital = vital
+        self._leaving: dict[str, list[int]] = {}
+        self.said: dict[int, Outcome] = {}
+        """What the ledger has of each position, from this journal."""
+
+    async def leaving(self, leaving: Leaving) -> None:
+        """Return once it is on disk who may have left. Raises ``StepBack``."""
+        self._check()
+        positions = [self._positions[address.key] for address in leaving.batch.recipients]
+        hand_over = HandOver(
+            attempt_id=leaving.attempt_id,
+            connection=leaving.connection,
+            key=leaving.idempotency_key,
+            positions=bitmap.of(positions),
+            started=leaving.started.timestamp(),
+        )
+        point("journal.leaving.before")
+        await self._units.leaving(self._claim, hand_over)
+        point("journal.leaving.after")
+        # Stopped for a while just now, we may have been taken for dead. Nothing has left yet.
+        self._check()
+        self._leaving[leaving.attempt_id] = positions
+
+    async def answered(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
+        """Keep what came of it."""
+        positions = self._leaving.pop(attempt.id)
+        answers = [answer_of(position, outcome) for position, outcome in zip(positions, outcomes, strict=True)]
+        point("journal.answered.before")
+        await self._units.answered(self._claim, attempt, answers)
+        point("journal.answered.after")
+        self.said.update(zip(positions, outcomes, strict=True))
+
+    def _check(self) -> None:
+        if not self._vital.fresh:
+            raise StepBack(STALE, hint="another worker goes on with it", hand_back=True)
+
+
+def answer_of(position: int, outcome: Outcome) -> Answer:
+    """An outcome as the ledger takes it: whoever may be tried again is not done."""
+    return Answer(position, outcome, outcome.retry is Retry.NEVER)

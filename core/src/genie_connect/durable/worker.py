@@ -1,0 +1,298 @@
+"""A worker: takes units that an engine brings, passes over them, and looks after those of workers that died.
+
+Three things go on beside the engine's calls. The **beat** says that we live. The **sweep** marks the dead, takes their
+units, and offers what is due to the engine, so that an engine that forgets or was down loses nothing. **Units** are
+worked on by the engine's calls of ``_work``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+
+from genie_connect.delivery.dispatch import Dispatcher
+from genie_connect.delivery.journal import StepBack
+from genie_connect.durable.content import BroadcastContent
+from genie_connect.durable.failpoints import point
+from genie_connect.durable.ledger import Ledger
+from genie_connect.durable.passes import MICRO_BATCH, Left, Pass, Unsendable
+from genie_connect.durable.schedule import Schedule
+from genie_connect.engine.contract import Engine, Work
+from genie_connect.errors import BroadcastStateError, EngineUnavailable, GenieConnectError, StoreError
+from genie_connect.registry.isolation import log_failure
+from genie_connect.store.claims import Claim
+from genie_connect.store.schema import UnitKind
+
+_logger = logging.getLogger("genie_connect.worker")
+SWEEP_S: Final = 1.0
+LEAST_QUEUED: Final = 32
+"""So many units wait in an engine that several workers share, however few of them there are."""
+EXPIRED: Final = "expired"
+EXPIRED_HINT: Final = "It was not accepted before its time was over. Send it again if it is still wanted."
+
+
+@attrs.frozen(kw_only=True)
+class WorkerOptions:
+    """How much at once: ``concurrency`` units, and of each ``micro_batch`` recipients between two commits."""
+
+    concurrency: int = 4
+    micro_batch: int = MICRO_BATCH
+    grace_s: float = 30.0
+    schedule: Schedule = attrs.field(factory=Schedule)
+
+
+@attrs.frozen(kw_only=True)
+class WorkerHealth:
+    """How a worker is. ``alive`` is whether the others take it for alive; ``sweep_age_s`` how old its last sweep is."""
+
+    worker: str
+    alive: bool
+    in_progress: int
+    units_done: int
+    sweep_age_s: float
+    trouble: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it works."""
+        return self.alive and self.sweep_age_s < 60.0
+
+
+class Worker:
+    """Works on units while it is entered (``async with worker.working():``)."""
+
+    def __init__(
+        self, ledger: Ledger, engine: Engine, dispatcher: Dispatcher, *, options: WorkerOptions | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._options = options or WorkerOptions()
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._queued: set[int] = set()
+        self._to_release: list[Claim] = []
+        self._contents: dict[int, BroadcastContent] = {}
+        self._swept = float("-inf")
+        self._done = 0
+        self._trouble: str | None = None
+
+    @property
+    def health(self) -> WorkerHealth:
+        """How it is now."""
+        return WorkerHealth(
+            worker=self._ledger.workers.id,
+            alive=self._ledger.workers.fresh,
+            in_progress=len(self._under_way),
+            units_done=self._done,
+            sweep_age_s=self._now() - self._swept,
+            trouble=self._trouble,
+        )
+
+    def nudge(self) -> None:
+        """There is new work: look now."""
+        self._wake.set()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Work until the end of the block; then units under way have ``grace_s`` seconds to end."""
+        async with self._engine:
+            running = asyncio.create_task(
+                self._engine.run(self._work, concurrency=self._options.concurrency), name="engine"
+            )
+            helpers = [
+                asyncio.create_task(self._beat(), name="worker beat"),
+                asyncio.create_task(self._sweep(), name="worker sweep"),
+            ]
+            try:
+                yield
+            finally:
+                self._stopping.set()
+                self._wake.set()
+                with contextlib.suppress(EngineUnavailable):
+                    await self._engine.stop(self._options.grace_s)
+                await asyncio.gather(running, return_exceptions=True)
+                for helper in helpers:
+                    helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
+                await self._release_strays()
+
+    async def take(self, claim: Claim) -> None:
+        """Work on a unit that was claimed as it was accepted."""
+        await self._carry_out(claim)
+
+    async def _work(self, work: Work) -> None:
+        self._queued.discard(work.unit)
+        if not self._ledger.workers.fresh:
+            raise StepBack("this worker is not taken for alive just now", hint="it registers anew by itself")
+        point("worker.claim.before")
+        claim = await self._ledger.units.claim(work.unit, self._ledger.workers.id)
+        point("worker.claim.after")
+        try:
+            if claim is not None:
+                await self._carry_out(claim)
+        finally:
+            self._wake.set()
+
+    async def _carry_out(self, claim: Claim) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("work runs in a task")
+        self._under_way[claim.unit] = task
+        try:
+            await self._pass_over(claim)
+        except StepBack:
+            await self._hand_back(claim)
+        except BaseException as error:
+            # Cancelled, or something that nobody foresaw. Whoever may have left is in doubt; the others wait.
+            await asyncio.shield(self._hand_back(claim, tried=not isinstance(error, asyncio.CancelledError)))
+            if not isinstance(error, Exception):
+                raise
+            log_failure(_logger, error, "unit %d could not be worked on", claim.unit)
+            self._trouble = str(error) if isinstance(error, GenieConnectError) else type(error).__name__
+        finally:
+            self._under_way.pop(claim.unit, None)
+
+    async def _pass_over(self, claim: Claim) -> None:
+        if claim.expires is not None and claim.expires <= self._ledger.database.now():
+            await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
+            return
+        one = Pass(self._ledger, self._dispatcher, claim, micro_batch=self._options.micro_batch)
+        try:
+            left = await (one.run_send() if claim.kind is UnitKind.SEND else one.run_chunk(await self._content(claim)))
+        except Unsendable as why:
+            await self._unsendable(claim, str(why))
+            return
+        await self._end(claim, left)
+
+    async def _content(self, claim: Claim) -> BroadcastContent:
+        if claim.broadcast is None:
+            raise AssertionError("a chunk belongs to a broadcast")
+        content = self._contents.get(claim.broadcast)
+        if content is None:
+            content = BroadcastContent.of(await self._ledger.broadcasts.get(claim.broadcast))
+            if len(self._contents) >= 8:
+                self._contents.pop(next(iter(self._contents)))
+            self._contents[claim.broadcast] = content
+        return content
+
+    async def _end(self, claim: Claim, left: Left) -> None:
+        point("worker.end.before")
+        if not left.outcomes:
+            await self._ledger.units.finish(claim)
+            self._done += 1
+            point("worker.end.done")
+            return
+        schedule, now = self._options.schedule, self._ledger.database.now()
+        again = now + schedule.wait_s(claim.tries if left.tried else 0, left.outcomes.values())
+        last = claim.expires if claim.expires is not None else claim.not_before + schedule.give_up_after_s
+        if again >= last:
+            await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
+            self._done += 1
+        else:
+            await self._ledger.units.release(claim, not_before=again, tried=left.tried)
+        point("worker.end.after")
+
+    async def _unsendable(self, claim: Claim, why: str) -> None:
+        """No connection could ever carry it as things are: a broadcast waits for a person, a send for better times."""
+        if claim.broadcast is not None:
+            with contextlib.suppress(BroadcastStateError):
+                await self._ledger.broadcasts.pause(claim.broadcast, reason=why)
+            await self._ledger.units.release(claim, tried=False)
+            return
+        wait_s = self._options.schedule.wait_s(claim.tries, [])
+        await self._ledger.units.release(claim, not_before=self._ledger.database.now() + wait_s)
+
+    async def _hand_back(self, claim: Claim, *, tried: bool = False) -> None:
+        wait_s = self._options.schedule.wait_s(claim.tries, []) if tried else 0.0
+        try:
+            await self._ledger.units.release(claim, not_before=self._ledger.database.now() + wait_s, tried=tried)
+        except StoreError as error:
+            # As long as we live nobody else takes it: it has to be given back once the store can be written.
+            self._to_release.append(claim)
+            self._trouble = error.message
+
+    async def _beat(self) -> None:
+        workers = self._ledger.workers
+        while True:
+            try:
+                if not await workers.beat():
+                    _logger.warning("this worker was taken for dead; it begins anew")
+                    for task in list(self._under_way.values()):
+                        task.cancel()
+                    await workers.register()
+                    self._wake.set()
+            except StoreError as error:
+                self._trouble = error.message
+            await asyncio.sleep(workers.beat_every_s)
+
+    async def _sweep(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await self._look_after_units()
+                self._trouble = None
+            except (StoreError, EngineUnavailable) as error:
+                self._trouble = error.message
+                _logger.warning("%s", error.message)
+                await asyncio.sleep(SWEEP_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), SWEEP_S)
+
+    async def _look_after_units(self) -> None:
+        units, workers = self._ledger.units, self._ledger.workers
+        now = self._now()
+        if now - self._swept >= SWEEP_S:
+            await self._release_strays()
+            if await workers.watch():
+                _logger.warning("a worker has died; its units are taken over")
+            await units.reap()
+            self._swept = now
+        if not workers.fresh:
+            return
+        room = await self._room()
+        if room <= 0:
+            return
+        if self._engine.shares_ledger:
+            async with units.offering(room) as (transaction, offered):
+                await self._engine.submit(
+                    [Work(unit=each.unit, priority=each.priority) for each in offered], transaction=transaction
+                )
+            return
+        offered = await units.offer(room)
+        if not offered:
+            return
+        try:
+            await self._engine.submit([Work(unit=each.unit, priority=each.priority) for each in offered])
+        except EngineUnavailable:
+            await units.withdraw([each.unit for each in offered])
+            raise
+        if not self._shared:
+            self._queued.update(each.unit for each in offered)
+
+    @property
+    def _shared(self) -> bool:
+        return self._engine.name != "embedded"
+
+    async def _room(self) -> int:
+        wanted = self._engine.ahead * self._options.concurrency
+        if not self._shared:
+            return wanted - len(self._queued)
+        return max(wanted, LEAST_QUEUED) - await self._ledger.units.waiting()
+
+    async def _release_strays(self) -> None:
+        while self._to_release:
+            claim = self._to_release[-1]
+            await self._ledger.units.release(claim, tried=False)
+            self._to_release.pop()
+
+    def _now(self) -> float:
+        return self._ledger.database.clock.monotonic()
