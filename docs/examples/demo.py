@@ -181,7 +181,7 @@ async def send_broadcast(host: Host, provider: SandboxProvider) -> Counter[str]:
     refused: list[Outcome] = []
     with progress_bar() as progress:
         task = progress.add_task("broadcast", total=len(READERS))
-        async for outcome in host.broadcast(message, READERS, chunk=CHUNK):
+        async for outcome in host.send_each(message, READERS, chunk=CHUNK):
             known += 1
             progress.advance(task)
             tally[outcome.connection or "" if outcome.state is State.ACCEPTED else outcome.state.value] += 1

@@ -114,7 +114,7 @@ class TestBounds:
             newsletter = letter()
             outcomes = [
                 outcome
-                async for outcome in made.broadcast(attrs.evolve(newsletter, to=()), [ADA, BOB, CY], timeout_s=30)
+                async for outcome in made.send_each(attrs.evolve(newsletter, to=()), [ADA, BOB, CY], timeout_s=30)
             ]
         assert [outcome.state for outcome in outcomes] == [State.ACCEPTED, State.ACCEPTED, State.DEFERRED]
 
@@ -640,7 +640,7 @@ class TestBroadcast:
     ) -> dict[str, Outcome]:
         """The outcomes by recipient; each comes once."""
         message = Message(from_="Shop <shop@example.com>", subject="News", text=text)
-        found = [outcome async for outcome in made.broadcast(message, recipients, **options)]
+        found = [outcome async for outcome in made.send_each(message, recipients, **options)]
         assert len({outcome.recipient for outcome in found}) == len(found)
         return {outcome.recipient: outcome for outcome in found}
 

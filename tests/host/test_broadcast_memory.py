@@ -35,7 +35,7 @@ async def test_twenty_thousand_recipients_leave_nothing_behind(tmp_path: Path) -
     with network(0, tmp_path) as net, own_sink(net, tmp_path) as sink:
         settings = {"host": sink.host, "port": sink.port, "security": "none", "pipelining": "chunking"}
         async with Host.open({"connections": {"bench": {"connector": "smtp", "settings": settings}}}) as host:
-            async for outcome in host.broadcast(message, iter(recipients)):
+            async for outcome in host.send_each(message, iter(recipients)):
                 states[outcome.state.value] += 1
                 if states.total() == _WARM:
                     warm = _blocks()

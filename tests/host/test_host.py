@@ -178,7 +178,7 @@ class TestSend:
             with pytest.raises(ValidationError, match="nobody to send to"):
                 await host.send(Message(from_="shop@example.com", text="Hi"))
             with pytest.raises(ValidationError, match="leave out to, cc and bcc"):
-                async for _ in host.broadcast(letter(), [ADA]):
+                async for _ in host.send_each(letter(), [ADA]):
                     pass
 
     async def test_everybody_suppressed(self) -> None:
@@ -278,7 +278,7 @@ class TestLife:
 
         only = ScriptedConnector("only")
         async with scripted_host(only) as host:
-            running = host.broadcast(Message(from_="shop@example.com", text="Hi"), source(), chunk=10)
+            running = host.send_each(Message(from_="shop@example.com", text="Hi"), source(), chunk=10)
             assert (await anext(running)).state is State.ACCEPTED
             await running.aclose()  # type: ignore[attr-defined]  # an async generator
             assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -34,7 +34,7 @@ def smtp_host(inbox: InboxServer) -> Host:
 
 async def broadcast(host: Host, message: Message, *recipients: Recipient | str) -> dict[str, Outcome]:
     """The outcomes by recipient."""
-    return {outcome.recipient: outcome async for outcome in host.broadcast(message, recipients)}
+    return {outcome.recipient: outcome async for outcome in host.send_each(message, recipients)}
 
 
 def received(inbox: InboxServer) -> dict[str, EmailMessage]:
@@ -153,7 +153,7 @@ async def test_malformed_field_stops_the_broadcast_before_it_begins(inbox: Inbox
 
     async with smtp_host(inbox) as host:
         with pytest.raises(ValidationError, match="html: line 2, column 4"):
-            async for _ in host.broadcast(Message(html="<p>\n   {{#each}}</p>"), recipients()):
+            async for _ in host.send_each(Message(html="<p>\n   {{#each}}</p>"), recipients()):
                 pass
     assert read == []
     assert inbox.messages == []

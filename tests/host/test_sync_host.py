@@ -138,7 +138,7 @@ def test_a_broadcast_is_read_to_its_end() -> None:
     """One outcome for each."""
     only = ScriptedConnector("only")
     with opened(only) as host:
-        outcomes = list(host.broadcast(NEWS, (f"r{number}@example.com" for number in range(25)), chunk=10))
+        outcomes = list(host.send_each(NEWS, (f"r{number}@example.com" for number in range(25)), chunk=10))
     assert len(outcomes) == 25
     assert {outcome.state for outcome in outcomes} == {State.ACCEPTED}
 
@@ -147,7 +147,7 @@ def test_a_broadcast_left_half_way_stops() -> None:
     """No chunk is sent that nobody has asked for, and nothing is left running."""
     only = ScriptedConnector("only")
     with opened(only) as host:
-        running = host.broadcast(NEWS, (f"r{number}@example.com" for number in range(25)), chunk=10)
+        running = host.send_each(NEWS, (f"r{number}@example.com" for number in range(25)), chunk=10)
         next(running)
         running.close()  # type: ignore[attr-defined]  # a generator
         assert sum(only.handed_over.values()) == 10
@@ -157,7 +157,7 @@ def test_a_broadcast_left_half_way_stops() -> None:
 def test_a_broadcast_forgotten_until_after_the_end() -> None:
     """Collected later, it finds nothing to close and does not complain."""
     with opened(ScriptedConnector("only")) as host:
-        running = host.broadcast(NEWS, ["a@example.com", "b@example.com"], chunk=1)
+        running = host.send_each(NEWS, ["a@example.com", "b@example.com"], chunk=1)
         next(running)
     running.close()  # type: ignore[attr-defined]  # a generator
 

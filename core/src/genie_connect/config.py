@@ -33,7 +33,7 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import field_types, setting, settings, structure_settings, without_none
 
 ENVIRONMENT_PREFIX = "GENIE_CONNECT__"
-SECTIONS = ("connections", "connectors", "store", "suppressions")
+SECTIONS = ("connections", "connectors", "engine", "store", "suppressions")
 DEFAULT_FILE = "genie-connect.toml"
 SUPPRESSIONS_FILE = "suppressions.jsonl"
 """Where suppressions are kept, beside the configuration file, unless that names another place."""
@@ -128,6 +128,44 @@ class StoreSection:
     )
 
 
+@settings
+class EngineSection:
+    """The ``[engine]`` table: what brings work to workers, and how much of it they do at once."""
+
+    url: str = setting(
+        title="URL",
+        default="embedded:",
+        secret=False,
+        example="nats://127.0.0.1:4222",
+        help="embedded: (this process), pgqueuer: (the store's PostgreSQL), nats://host:port, or another package's.",
+    )
+    concurrency: int = setting(
+        title="Concurrency", default=4, minimum=1, maximum=256, help="Chunks and waiting sends at a time."
+    )
+    micro_batch: int = setting(
+        title="Micro-batch",
+        default=400,
+        minimum=1,
+        help="Recipients between two commits, of all chunks together; in doubt at most when the process is killed.",
+    )
+    chunk: int = setting(title="Chunk", default=500, minimum=1, maximum=10_000, help="Recipients in a unit of work.")
+    lease_s: float = setting(
+        title="Lease", default=30.0, minimum=0.5, help="Seconds of silence after which a worker is taken for dead."
+    )
+    grace_s: float = setting(
+        title="Grace", default=30.0, minimum=0, help="Seconds that work under way has to end when the host closes."
+    )
+    work: bool = setting(
+        title="Work", default=True, help="Whether an open host works itself; else genie-connect worker does."
+    )
+    first_retry_s: float = setting(
+        title="First retry", default=60.0, minimum=0.01, help="Seconds until what was put off is tried again."
+    )
+    give_up_after_s: float = setting(
+        title="Give up after", default=259_200.0, minimum=0.01, help="Seconds after which it is tried no more."
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """A checked configuration. Settings of connections are checked when their connector is known."""
@@ -137,6 +175,7 @@ class Config:
     safe_mode: bool | None = None
     suppressions_file: Path | None = None
     store: StoreSection | None = None
+    engine: EngineSection = attrs.field(factory=EngineSection)
     path: Path | None = None
 
 
@@ -168,7 +207,8 @@ def make_config(
     connectors = _section(ConnectorsSection, data.get("connectors", {}), "connectors", problems)
     suppressions = _section(SuppressionsSection, data.get("suppressions", {}), "suppressions", problems)
     store = _section(StoreSection, data["store"], "store", problems) if "store" in data else None
-    if problems or connectors is None or suppressions is None:
+    engine = _section(EngineSection, data.get("engine", {}), "engine", problems)
+    if problems or connectors is None or suppressions is None or engine is None:
         where = f"the configuration file {path}" if path else "the configuration"
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigurationError(f"{where} has {len(problems)} problem(s):\n{listed}", problems=problems)
@@ -178,6 +218,7 @@ def make_config(
         allow=connectors.allow,
         safe_mode=connectors.safe_mode or None,
         store=None if store is None else _beside(store, folder),
+        engine=engine,
         suppressions_file=folder / (suppressions.file or SUPPRESSIONS_FILE) if path or suppressions.file else None,
         path=path,
     )

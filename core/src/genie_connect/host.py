@@ -15,13 +15,15 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from genie_connect.clock import Clock, SystemClock
-from genie_connect.config import Config, load_config, make_config, typed
+from genie_connect.config import Config, StoreSection, load_config, make_config, typed
 from genie_connect.contract import TestContext
 from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
@@ -51,6 +53,14 @@ from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import ConnectorHandle, Failure, Registry
 
+if TYPE_CHECKING:
+    from genie_connect.broadcast.handle import Broadcast
+    from genie_connect.broadcast.recipients import Source
+    from genie_connect.durable.plain import PlainJournal
+    from genie_connect.durable.service import Durable
+    from genie_connect.durable.worker import Worker
+    from genie_connect.store.unknown import UnknownCopy
+
 logger = logging.getLogger("genie_connect.host")
 TEST_TIMEOUT_S = 60.0
 CHUNK = 500
@@ -68,8 +78,11 @@ class Host:
         clock: Clock | None = None,
         policy: SendPolicy | None = None,
         order: Order = api_first,
+        work: bool | None = None,
     ) -> None:
         self._config = config
+        self._work = config.engine.work if work is None else work
+        self._durable: Durable | None = None
         self._registry = registry
         self._clock = clock or SystemClock()
         self.observers = Observers()
@@ -86,8 +99,12 @@ class Host:
         clock: Clock | None = None,
         policy: SendPolicy | None = None,
         order: Order = api_first,
+        work: bool | None = None,
     ) -> Host:
         """A host from a configuration file, or from the same as plain data; to be entered with ``async with``.
+
+        With a ``[store]`` in the configuration, every send is written down, and durable sends and broadcasts are worked
+        on while the host is open, unless ``work`` (or ``[engine] work``) is false.
 
         Without a ``registry`` the installed connectors are discovered. Raises ``ConfigurationError``, on entering too,
         where settings are wrong, or no connection can be used. A connection whose connector is missing or broken is
@@ -97,7 +114,9 @@ class Host:
             config = load_config(config)
         elif not isinstance(config, Config):
             config = make_config(config)
-        return cls(config, registry=registry, suppressions=suppressions, clock=clock, policy=policy, order=order)
+        return cls(
+            config, registry=registry, suppressions=suppressions, clock=clock, policy=policy, order=order, work=work
+        )
 
     async def __aenter__(self) -> Self:
         if self._registry is None:
@@ -126,11 +145,28 @@ class Host:
             # The others still work. Every plan says why this one does not.
             logger.error("the connection %s cannot be used: %s", name, fault.message)
             self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
+        if self._config.store is not None:
+            await self._open_store(self._config.store)
         return self
+
+    async def _open_store(self, store: StoreSection) -> None:
+        # SQL is an extra: a host without a store never imports it.
+        try:
+            from genie_connect.durable.service import Durable
+        except ImportError as error:
+            raise ConfigurationError(
+                f"the store needs a package that is not installed ({error.name})",
+                hint="pip install 'genie-connect[store]'",
+            ) from error
+        engine = attrs.evolve(self._config.engine, work=self._work)  # type: ignore[misc]  # settings are attrs classes
+        self._durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._durable is not None:
+            durable, self._durable = self._durable, None
+            await durable.__aexit__(None, None, None)
         closed = await asyncio.gather(
             *(connection.close() for connection in self._dispatcher.connections.values()), return_exceptions=True
         )
@@ -185,21 +221,46 @@ class Host:
         idempotency_key: str | None = None,
         timeout_s: float = SEND_TIMEOUT_S,
         policy: SendPolicy | None = None,
+        durable: bool = False,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+        priority: int = 0,
     ) -> Receipt:
         """Send one message to all its recipients and say what is known of each.
 
-        ``connection`` keeps to one connection. ``idempotency_key`` goes to providers that honour one.
-        Raises ``NoConnection`` where no connection could ever carry the message; what a server said is an outcome.
+        ``connection`` keeps to one connection. ``idempotency_key`` goes to providers that honour one; on a host with a
+        store, the same key with the same content gives the first send's receipt for 24 hours.
+
+        With ``durable`` (which needs a store) the call returns once the send is safe on disk, and the receipt is
+        ``pending``: it is sent then, or from ``not_before`` on, the higher ``priority`` first, tried again for days
+        until ``expires``, and outlives this process. See ``receipt`` and ``settled``.
+
+        Raises ``NoConnection`` where no connection could ever carry the message, ``IdempotencyConflict`` for a key that
+        came with another content; what a server said is an outcome.
         """
         checked_single(message)
+        if durable or not_before is not None or expires is not None or priority:
+            return await self._accept(message, connection, idempotency_key, policy, not_before, expires, priority)
+        if self._durable is not None and idempotency_key is not None:
+            earlier = await self._durable.repeated(message, idempotency_key)
+            if earlier is not None:
+                return earlier
         route = self._dispatcher.route(message, only=connection)
         message_id = new_message_id(self._dispatcher.sender(message, route))
         clearance = await self._dispatcher.clear(message.recipients, message.purpose)
         delivery = single_delivery(message, message_id, clearance.cleared)
-        way = Way(timeout_s=timeout_s, policy=policy)
-        outcomes, attempts = await self._dispatcher.deliver(
-            message, [delivery], route, way, key=idempotency_key or message_id, broadcast=False
-        )
+        journal = self._plain_journal(message, message_id, route.plan, connection, idempotency_key)
+        way = Way(timeout_s=timeout_s, policy=policy, journal=journal)
+        try:
+            outcomes, attempts = await self._dispatcher.deliver(
+                message, [delivery], route, way, key=idempotency_key or message_id, broadcast=False
+            )
+        except BaseException:
+            if journal is not None:
+                await journal.abandon()
+            raise
+        if journal is not None:
+            await journal.end(outcomes)
         suppressed = {outcome.recipient: outcome for outcome in clearance.suppressed}
         in_order = {
             address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
@@ -211,11 +272,162 @@ class Host:
             plan=route.plan,
             tags=message.tags,
             metadata=message.metadata,
+            id=None if journal is None else journal.unit,
         )
         self.observers.notify("send_finished", receipt=receipt)
         return receipt
 
+    def _plain_journal(
+        self, message: Message, message_id: str, plan: Plan, connection: str | None, key: str | None
+    ) -> PlainJournal | None:
+        if self._durable is None:
+            return None
+        from genie_connect.durable.service import SendOptions  # imported by _open_store already
+
+        options = SendOptions(connection=connection, key=key)
+        return self._durable.plain(message, message_id, plan, options, message.recipients)
+
+    async def _accept(
+        self,
+        message: Message,
+        connection: str | None,
+        key: str | None,
+        policy: SendPolicy | None,
+        not_before: datetime | None,
+        expires: datetime | None,
+        priority: int,
+    ) -> Receipt:
+        durable = self._with_store("a durable send")
+        from genie_connect.durable.service import SendOptions  # imported by _open_store already
+
+        route = self._dispatcher.route(message, only=connection)
+        options = SendOptions(
+            connection=connection,
+            key=key,
+            not_before=_seconds("not_before", not_before),
+            expires=_seconds("expires", expires),
+            priority=priority,
+            at_least_once=policy is not None and policy.at_least_once,
+        )
+        message_id = new_message_id(self._dispatcher.sender(message, route))
+        return await durable.accept(message, message_id, route.plan, options)
+
+    def _with_store(self, what: str) -> Durable:
+        if self._durable is None:
+            hint = 'add [store] with url = "sqlite:///genie-connect.db" to the configuration'
+            raise ConfigurationError(f"{what} needs a store, and this host has none", hint=hint)
+        return self._durable
+
+    async def receipt(self, id: int) -> Receipt | None:  # noqa: A002  # what a receipt calls it
+        """What is known of a send now, by the receipt's ``id``; ``None`` where there is none. Needs a store."""
+        return await self._with_store("reading a receipt").receipt(id)
+
+    async def settled(self, id: int, *, timeout_s: float = SEND_TIMEOUT_S) -> Receipt:  # noqa: A002
+        """The receipt of a send once nothing more is to come. Raises ``TimeoutError``. Needs a store."""
+        return await self._with_store("waiting for a send").settled(id, timeout_s)
+
     async def broadcast(
+        self,
+        message: Message,
+        recipients: Source,
+        *,
+        name: str = "",
+        connection: str | None = None,
+        strict: bool = False,
+        rejects: str | os.PathLike[str] | None = None,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+        finish_by: datetime | None = None,
+        priority: int = 0,
+        at_least_once: bool = False,
+        start: bool = True,
+    ) -> Broadcast:
+        """Load a broadcast into the store, and start it: it survives this process, and is never sent twice.
+
+        ``recipients`` are an iterable or async iterable of recipients, addresses or mappings, or the path of a CSV,
+        JSON Lines or Parquet file of any size. All are read and checked, each mailbox once, before anybody is sent to.
+        Broken rows go to ``rejects`` (for a file, beside it) and the others are sent to; with ``strict``, or where
+        there is no place for them, nothing is sent and ``ValidationError`` lists them.
+
+        ``finish_by`` makes the ``forecast`` of the result say whether that can be. Without ``start`` it waits for
+        ``Broadcast.start``. Raises ``NoConnection``, ``ConfigurationError`` and ``StoreError``.
+        """
+        durable = self._with_store("a broadcast")
+        from genie_connect.broadcast.launch import Launch  # brings SQL, which is an extra
+
+        if message.recipients:
+            raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
+        route = self._dispatcher.route(message, broadcast=True, merge=template_of(message).active, only=connection)
+        launch = Launch(
+            name=name or message.subject or "",
+            connection=connection,
+            strict=strict,
+            rejects=None if rejects is None else Path(rejects),
+            not_before=_seconds("not_before", not_before),
+            expires=_seconds("expires", expires),
+            finish_by=finish_by,
+            priority=priority,
+            at_least_once=at_least_once,
+        )
+        sender = self._dispatcher.sender(message, route)
+        made = await launch.load(durable, message, recipients, sender.domain, route.connections)
+        if start:
+            await made.start()
+        return made
+
+    async def broadcasts(self, *, limit: int = 100) -> tuple[Broadcast, ...]:
+        """The broadcasts in the store, latest first. Needs a store."""
+        durable = self._with_store("listing broadcasts")
+        from genie_connect.broadcast.launch import handle
+
+        return tuple([handle(durable, record) for record in await durable.ledger.broadcasts.listed(limit=limit)])
+
+    async def find_broadcast(self, id: int) -> Broadcast:  # noqa: A002
+        """A broadcast by its number. Raises ``NoSuchBroadcast``. Needs a store."""
+        durable = self._with_store("finding a broadcast")
+        from genie_connect.broadcast.launch import handle
+
+        return handle(durable, await durable.ledger.broadcasts.get(id))
+
+    async def unknown(
+        self, *, broadcast: int | None = None, after: tuple[int, int] = (0, -1), limit: int = 100
+    ) -> tuple[UnknownCopy, ...]:
+        """Copies of which nobody knows whether they arrived, of all or of one broadcast. Needs a store."""
+        ledger = self._with_store("listing what is unknown").ledger
+        return tuple(await ledger.unknown.listed(broadcast=broadcast, after=after, limit=limit))
+
+    async def resolve(self, unit: int, position: int, resolution: str, *, note: str | None = None) -> None:
+        """Say what became of an unknown copy: ``accepted``, ``rejected``, or ``resend``. Needs a store.
+
+        Raises ``NothingUnknown`` where it is not unknown.
+        """
+        durable = self._with_store("resolving what is unknown")
+        from genie_connect.store.unknown import Resolution, ResolvedBy
+
+        try:
+            chosen = Resolution(resolution)
+        except ValueError:
+            choices = ", ".join(Resolution)
+            raise ValidationError.single("resolution", f"{resolution!r} is none", f"use {choices}") from None
+        await durable.ledger.unknown.resolve(unit, position, chosen, ResolvedBy.PERSON, note=note)
+        if durable.worker is not None:
+            durable.worker.nudge()
+
+    async def reconcile(self, *, limit: int = 1000) -> int:
+        """Ask providers that have a look-up what became of unknown copies; how many it resolved. Needs a store."""
+        durable = self._with_store("reconciling")
+        from genie_connect.durable.reconcile import reconcile
+
+        return await reconcile(durable.ledger, self, limit=limit)
+
+    def worker(self) -> Worker:
+        """A worker for this host's store, to be run with ``async with worker.working()``. Needs a store.
+
+        For a host that was opened with ``work=False``: others work by themselves.
+        """
+        return self._with_store("a worker").make_worker()
+
+    async def send_each(
         self,
         message: Message,
         recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike],
@@ -226,6 +438,8 @@ class Host:
         chunk: int = CHUNK,
     ) -> AsyncIterator[Outcome]:
         """Send each recipient a copy of their own, and yield the outcomes as they become known.
+
+        All in memory: what the process had not sent when it ended is not sent. ``broadcast`` survives that.
 
         The message itself has no recipients. Recipients are read in chunks; a mailbox that comes twice gets one copy,
         for which a few bytes of each are kept (``Seen``). Each chunk is planned anew, and has ``timeout_s`` seconds.
@@ -239,13 +453,13 @@ class Host:
         async with aclosing(_chunks(recipients, chunk)) as groups:
             async for group in groups:
                 # Closed here, not when it is collected: whoever stops listening must find nothing still running.
-                work = self._broadcast_chunk(message, check, group, connection, timeout_s, policy)
+                work = self._send_chunk(message, check, group, connection, timeout_s, policy)
                 async with aclosing(work) as known:
                     async for outcomes in known:
                         for outcome in outcomes:
                             yield outcome
 
-    async def _broadcast_chunk(
+    async def _send_chunk(
         self,
         message: Message,
         check: MergeCheck,
@@ -315,6 +529,14 @@ class Host:
         handle = self.registry[config.connector]
         settings = handle.settings(typed(handle.info.settings_class, config.settings))
         return Connection(config, handle, settings, self._clock)
+
+
+def _seconds(field: str, time: datetime | None) -> float | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValidationError.single(field, "has no time zone", "give the time in UTC")
+    return time.timestamp()
 
 
 async def _chunks(

@@ -12,8 +12,9 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from genie_connect.clock import Clock
 from genie_connect.config import Config
@@ -35,6 +36,11 @@ from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
 from genie_connect.registry import ConnectorHandle, Failure, Registry
+
+if TYPE_CHECKING:
+    from genie_connect.broadcast.handle import Broadcast, Progress
+    from genie_connect.broadcast.recipients import Source
+    from genie_connect.store.unknown import UnknownCopy
 
 T = TypeVar("T")
 
@@ -138,15 +144,92 @@ class SyncHost:
         idempotency_key: str | None = None,
         timeout_s: float = SEND_TIMEOUT_S,
         policy: SendPolicy | None = None,
+        durable: bool = False,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+        priority: int = 0,
     ) -> Receipt:
         """As ``Host.send``."""
         return self.run(
             self._host.send(
-                message, connection=connection, idempotency_key=idempotency_key, timeout_s=timeout_s, policy=policy
+                message,
+                connection=connection,
+                idempotency_key=idempotency_key,
+                timeout_s=timeout_s,
+                policy=policy,
+                durable=durable,
+                not_before=not_before,
+                expires=expires,
+                priority=priority,
             )
         )
 
+    def receipt(self, id: int) -> Receipt | None:  # noqa: A002  # what a receipt calls it
+        """As ``Host.receipt``."""
+        return self.run(self._host.receipt(id))
+
+    def settled(self, id: int, *, timeout_s: float = SEND_TIMEOUT_S) -> Receipt:  # noqa: A002
+        """As ``Host.settled``."""
+        return self.run(self._host.settled(id, timeout_s=timeout_s))
+
     def broadcast(
+        self,
+        message: Message,
+        recipients: Source,
+        *,
+        name: str = "",
+        connection: str | None = None,
+        strict: bool = False,
+        rejects: str | os.PathLike[str] | None = None,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+        finish_by: datetime | None = None,
+        priority: int = 0,
+        at_least_once: bool = False,
+        start: bool = True,
+    ) -> SyncBroadcast:
+        """As ``Host.broadcast``."""
+        made = self.run(
+            self._host.broadcast(
+                message,
+                recipients,
+                name=name,
+                connection=connection,
+                strict=strict,
+                rejects=rejects,
+                not_before=not_before,
+                expires=expires,
+                finish_by=finish_by,
+                priority=priority,
+                at_least_once=at_least_once,
+                start=start,
+            )
+        )
+        return SyncBroadcast(self, made)
+
+    def broadcasts(self, *, limit: int = 100) -> tuple[SyncBroadcast, ...]:
+        """As ``Host.broadcasts``."""
+        return tuple(SyncBroadcast(self, each) for each in self.run(self._host.broadcasts(limit=limit)))
+
+    def find_broadcast(self, id: int) -> SyncBroadcast:  # noqa: A002
+        """As ``Host.find_broadcast``."""
+        return SyncBroadcast(self, self.run(self._host.find_broadcast(id)))
+
+    def unknown(
+        self, *, broadcast: int | None = None, after: tuple[int, int] = (0, -1), limit: int = 100
+    ) -> tuple[UnknownCopy, ...]:
+        """As ``Host.unknown``."""
+        return self.run(self._host.unknown(broadcast=broadcast, after=after, limit=limit))
+
+    def resolve(self, unit: int, position: int, resolution: str, *, note: str | None = None) -> None:
+        """As ``Host.resolve``."""
+        self.run(self._host.resolve(unit, position, resolution, note=note))
+
+    def reconcile(self, *, limit: int = 1000) -> int:
+        """As ``Host.reconcile``."""
+        return self.run(self._host.reconcile(limit=limit))
+
+    def send_each(
         self,
         message: Message,
         recipients: Iterable[Recipient | AddressLike],
@@ -156,9 +239,9 @@ class SyncHost:
         policy: SendPolicy | None = None,
         chunk: int = CHUNK,
     ) -> Iterator[Outcome]:
-        """As ``Host.broadcast``."""
+        """As ``Host.send_each``."""
         return self._drained(
-            self._host.broadcast(
+            self._host.send_each(
                 message, recipients, connection=connection, timeout_s=timeout_s, policy=policy, chunk=chunk
             )
         )
@@ -257,3 +340,39 @@ async def _next(items: AsyncIterator[T]) -> T:
 
 async def _listed(items: AsyncIterator[T]) -> list[T]:
     return [item async for item in items]
+
+
+class SyncBroadcast:
+    """A ``Broadcast`` with methods that block."""
+
+    def __init__(self, host: SyncHost, made: Broadcast) -> None:
+        self._host = host
+        self._made = made
+        self.id = made.id
+        self.name = made.name
+        self.total = made.total
+        self.forecast = made.forecast
+
+    def start(self) -> None:
+        """As ``Broadcast.start``."""
+        self._host.run(self._made.start())
+
+    def pause(self, *, reason: str | None = None) -> None:
+        """As ``Broadcast.pause``."""
+        self._host.run(self._made.pause(reason=reason))
+
+    def resume(self) -> None:
+        """As ``Broadcast.resume``."""
+        self._host.run(self._made.resume())
+
+    def stop(self, *, reason: str | None = None) -> None:
+        """As ``Broadcast.stop``."""
+        self._host.run(self._made.stop(reason=reason))
+
+    def progress(self) -> Progress:
+        """As ``Broadcast.progress``."""
+        return self._host.run(self._made.progress())
+
+    def wait(self, timeout_s: float | None = None) -> Progress:
+        """As ``Broadcast.wait``."""
+        return self._host.run(self._made.wait(timeout_s))

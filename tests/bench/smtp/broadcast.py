@@ -1,4 +1,4 @@
-"""``./dev bench broadcast``: a million recipients through ``Host.broadcast``, and what memory that takes.
+"""``./dev bench broadcast``: a million recipients through ``Host.send_each``, and what memory that takes.
 
 Recipients are generated while they are sent to, the sink says whether each of them was sent to once, and the run fails
 where one was not, or where the process grew by more than ``LIMIT_MIB`` at any time. ``--quick`` takes a tenth of them.

@@ -258,7 +258,7 @@ class OursHost(Ours):
     async def round(self, count: int) -> dict[str, Any]:
         recipients = messages.recipients(count)
         with Clock() as clock:
-            broadcast = self._host.broadcast(self.message, recipients, timeout_s=FAR_S)
+            broadcast = self._host.send_each(self.message, recipients, timeout_s=FAR_S)
             outcomes = [outcome async for outcome in broadcast]
         return clock.report(accepted(outcomes))
 

@@ -188,7 +188,7 @@ async def broadcast_ours(spec: dict[str, Any]) -> dict[str, Any]:
         start_kib = _settled_kib()
         with _peak_memory() as above_start_kib, Clock() as clock:
             recipients = (messages.recipient(number) for number in range(count))
-            async for outcome in host.broadcast(content, recipients, timeout_s=FAR_S):
+            async for outcome in host.send_each(content, recipients, timeout_s=FAR_S):
                 states[outcome.state.value] += 1
                 if (so_far := states.total()) % every == 0:
                     series.append((so_far, _memory_kib("VmRSS") - start_kib))

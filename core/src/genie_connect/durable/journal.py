@@ -55,6 +55,10 @@ class UnitJournal:
         self._check()
         self._leaving[leaving.attempt_id] = positions
 
+    def resume(self, attempt_id: str, positions: list[int]) -> None:
+        """Go on after a hand-over that was written down elsewhere."""
+        self._leaving[attempt_id] = positions
+
     async def answered(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
         """Keep what came of it."""
         positions = self._leaving.pop(attempt.id)

@@ -24,7 +24,7 @@ from genie_connect.store import bitmap
 from genie_connect.store.claims import Claim
 from genie_connect.store.packing import unpack
 
-MICRO_BATCH: Final = 100
+MICRO_BATCH: Final = 400
 """How many recipients leave between two commits of the ledger: so many are in doubt at most when a worker dies."""
 ONE_PASS: Final = SendPolicy(attempts_per_connection=1, longest_wait_s=0.0)
 """Another connection is tried at once; waiting is the ledger's business, which holds nobody up."""

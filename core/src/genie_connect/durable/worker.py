@@ -39,7 +39,10 @@ EXPIRED_HINT: Final = "It was not accepted before its time was over. Send it aga
 
 @attrs.frozen(kw_only=True)
 class WorkerOptions:
-    """How much at once: ``concurrency`` units, and of each ``micro_batch`` recipients between two commits."""
+    """How much at once: ``concurrency`` units, and ``micro_batch`` recipients of all of them between two commits.
+
+    So many recipients are ``unknown`` at the most when the process is killed.
+    """
 
     concurrency: int = 4
     micro_batch: int = MICRO_BATCH
@@ -164,7 +167,13 @@ class Worker:
         if claim.expires is not None and claim.expires <= self._ledger.database.now():
             await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
             return
-        one = Pass(self._ledger, self._dispatcher, claim, micro_batch=self._options.micro_batch)
+        one = Pass(
+            self._ledger,
+            self._dispatcher,
+            claim,
+            micro_batch=max(1, self._options.micro_batch // self._options.concurrency),
+        )
+        left: Left
         try:
             left = await (one.run_send() if claim.kind is UnitKind.SEND else one.run_chunk(await self._content(claim)))
         except Unsendable as why:

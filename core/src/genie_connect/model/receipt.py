@@ -35,6 +35,9 @@ class Attempt:
 class Receipt:
     """What was planned, tried and known when the send returned.
 
+    ``id`` is under which a host with a store knows the send. ``pending`` says that it goes on: outcomes that are there
+    may still change, and those that are not are to come.
+
     ``tags`` and ``metadata`` are the message's: by the ``message_id`` they are joined to events of providers that do
     not carry them.
     """
@@ -45,6 +48,8 @@ class Receipt:
     plan: Plan
     tags: tuple[str, ...] = ()
     metadata: FrozenMap[str] = EMPTY
+    id: int | None = None
+    pending: bool = False
 
     @property
     def accepted(self) -> bool:

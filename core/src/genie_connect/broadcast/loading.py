@@ -1,0 +1,157 @@
+"""Loading a broadcast: every row is read and checked, and each mailbox taken once, before anybody is sent to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+import attrs
+
+from genie_connect.broadcast.recipients import Row, Source, is_file, rows
+from genie_connect.delivery.merging import MergeCheck
+from genie_connect.delivery.seen import Seen
+from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
+from genie_connect.durable.failpoints import point
+from genie_connect.errors import BroadcastStateError, ConfigurationError, Problem, ValidationError
+from genie_connect.model.merge import template_of
+from genie_connect.model.message import Message
+from genie_connect.store.broadcasts import BroadcastRecord, Broadcasts, Chunk, NewBroadcast
+from genie_connect.store.packing import Packed, pack
+
+CHUNKS_AT_ONCE: Final = 20
+"""So many chunks are written in one transaction."""
+MOST_SHOWN: Final = 100
+"""So many broken rows are told one by one in an error."""
+
+
+@attrs.frozen(kw_only=True)
+class LoadOptions:
+    """How to load. Without ``strict``, broken rows go to ``rejects``, and the others are sent to."""
+
+    name: str
+    chunk: int
+    strict: bool = False
+    rejects: Path | None = None
+    priority: int = 0
+    not_before: float | None = None
+    expires: float | None = None
+
+
+class Loader:
+    """Loads one broadcast."""
+
+    def __init__(self, broadcasts: Broadcasts, message: Message, options: LoadOptions) -> None:
+        self._broadcasts = broadcasts
+        self._message = message
+        self._options = options
+        self._check = MergeCheck(template_of(message))
+        self._seen = Seen()
+        self._waiting: list[Packed] = []
+        self._chunks: list[Chunk] = []
+        self._number = 0
+        self._duplicates = 0
+        self._broken = 0
+        self._problems: list[Problem] = []
+
+    async def run(self, source: Source, sender_domain: str, how: BroadcastOptions) -> BroadcastRecord:
+        """Read everything. Raises ``ValidationError`` for broken rows that nothing else is to be done with."""
+        new = NewBroadcast(
+            name=self._options.name,
+            message=message_bytes(self._message),
+            sender_domain=sender_domain,
+            options=how.to_json(),
+        )
+        broadcast = await self._broadcasts.create(new)
+        point("load.created")
+        try:
+            with self._reject_file(source) as reject:
+                async for batch in rows(source):
+                    for row in batch:
+                        self._take(row, reject)
+                    await self._write(broadcast, CHUNKS_AT_ONCE)
+            if self._problems:
+                raise ValidationError(self._told(), what="recipients")
+            self._close_chunk()
+            await self._write(broadcast, 1)
+            point("load.written")
+            record = await self._broadcasts.seal(broadcast, duplicates=self._duplicates, refused_rows=self._broken)
+        except BaseException as error:
+            # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
+            with suppress(BroadcastStateError):
+                await self._broadcasts.stop(broadcast, reason=f"it was not loaded: {type(error).__name__}")
+            raise
+        point("load.sealed")
+        return record
+
+    def _take(self, row: Row, reject: IO[str] | None) -> None:
+        recipient, problems = row.recipient, row.problems
+        if recipient is not None:
+            refusal = self._check.refusal(recipient)
+            if refusal is None:
+                if not self._seen.add(recipient.address.key):
+                    self._duplicates += 1
+                    return
+                self._waiting.append(packed(recipient))
+                if len(self._waiting) == self._options.chunk:
+                    self._close_chunk()
+                return
+            problems = (Problem("", refusal.hint or refusal.reason or "cannot be sent to"),)
+        self._broken += 1
+        if reject is not None:
+            what = {"row": row.number, "problems": [str(problem) for problem in problems], "given": row.given}
+            reject.write(json.dumps(what, ensure_ascii=False, default=_shown) + "\n")
+        elif len(self._problems) < MOST_SHOWN:
+            self._problems.extend(problem.under(f"row {row.number}") for problem in problems)
+
+    def _told(self) -> list[Problem]:
+        more = self._broken - len({problem.path for problem in self._problems})
+        hint = "repair them, or leave strict out to send to the others"
+        return self._problems if more <= 0 else [*self._problems, Problem("", f"{more} more rows are broken", hint)]
+
+    def _close_chunk(self) -> None:
+        if not self._waiting:
+            return
+        options = self._options
+        self._chunks.append(
+            Chunk(
+                number=self._number,
+                size=len(self._waiting),
+                recipients=pack(self._waiting),
+                priority=options.priority,
+                not_before=options.not_before,
+                expires=options.expires,
+            )
+        )
+        self._number += 1
+        self._waiting = []
+
+    async def _write(self, broadcast: int, least: int) -> None:
+        if len(self._chunks) >= least:
+            chunks, self._chunks = self._chunks, []
+            await self._broadcasts.add(broadcast, chunks)
+            point("load.chunks")
+
+    @contextmanager
+    def _reject_file(self, source: Source) -> Iterator[IO[str] | None]:
+        path = self._options.rejects
+        if path is None and is_file(source) and not self._options.strict:
+            path = Path(f"{source}.rejected.jsonl")
+        if path is None or self._options.strict:
+            yield None
+            return
+        try:
+            file = path.open("w", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            hint = "name another one, or be strict"
+            raise ConfigurationError(f"the reject file {path} cannot be written: {error}", hint=hint) from None
+        with file:
+            yield file
+        if not self._broken:
+            path.unlink()
+
+
+def _shown(value: Any) -> str:
+    return str(value)

@@ -1,0 +1,70 @@
+"""Asking providers what became of copies in doubt."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from genie_connect.durable.ledger import Ledger
+from genie_connect.errors import GenieConnectError, NothingUnknown
+from genie_connect.model.outcome import Outcome, State
+from genie_connect.model.receipt import Attempt
+from genie_connect.registry.isolation import log_failure
+from genie_connect.store.unknown import Resolution, ResolvedBy, UnknownCopy
+
+_logger = logging.getLogger("genie_connect.reconcile")
+
+
+class LooksUp(Protocol):
+    """Who can ask a provider."""
+
+    async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
+        """What the provider knows of an attempt."""
+        ...
+
+
+async def reconcile(ledger: Ledger, host: LooksUp, *, limit: int) -> int:
+    """Resolve what can be resolved; how many copies that were. A provider that knows nothing proves nothing."""
+    resolved = 0
+    copies = await ledger.unknown.listed(limit=limit)
+    by_attempt: dict[str, list[UnknownCopy]] = {}
+    for copy in copies:
+        if copy.attempt_id is not None and copy.connection is not None:
+            by_attempt.setdefault(copy.attempt_id, []).append(copy)
+    for group in by_attempt.values():
+        try:
+            found = await host.lookup(_attempt(group[0]))
+        except (GenieConnectError, TimeoutError) as error:
+            log_failure(_logger, error, "connection %s could not be asked", group[0].connection)
+            continue
+        resolved += await _take_in(ledger, group, found)
+    return resolved
+
+
+async def _take_in(ledger: Ledger, group: Iterable[UnknownCopy], found: Iterable[Outcome]) -> int:
+    known = {outcome.recipient: outcome for outcome in found}
+    resolved = 0
+    for copy in group:
+        outcome = known.get(copy.recipient)
+        if outcome is None or outcome.state not in (State.ACCEPTED, State.REJECTED):
+            continue
+        resolution = Resolution.ACCEPTED if outcome.state is State.ACCEPTED else Resolution.REJECTED
+        # Somebody may have been quicker.
+        with contextlib.suppress(NothingUnknown):
+            await ledger.unknown.resolve(copy.unit, copy.position, resolution, ResolvedBy.LOOKUP, note=outcome.text)
+            resolved += 1
+    return resolved
+
+
+def _attempt(copy: UnknownCopy) -> Attempt:
+    return Attempt(
+        id=copy.attempt_id or "",
+        connection=copy.connection or "",
+        stage="final",
+        outcome="unknown",
+        recipients=copy.recipients or 1,
+        started=None if copy.started is None else datetime.fromtimestamp(copy.started, UTC),
+    )
