@@ -10,7 +10,7 @@ from genie_connect.model.outcome import Retry
 from genie_connect_smtp.content import Content
 from genie_connect_smtp.errors import Fault
 from genie_connect_smtp.ladder import Ladder, Rung
-from genie_connect_smtp.session import MAX_RESETS_IN_A_ROW
+from genie_connect_smtp.outgoing import MAX_RESETS_IN_A_ROW
 from tests.smtp.talk import Talk, letter, states
 
 _FRAME = ("MAIL FROM:<{0}@s.example>", "RCPT TO:<a@x.example>", "BDAT 21 LAST", "body", "RSET")

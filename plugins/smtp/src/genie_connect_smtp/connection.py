@@ -26,8 +26,9 @@ from genie_connect_smtp.guard import StrictProtocol
 from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
 from genie_connect_smtp.outcomes import UNREADABLE
+from genie_connect_smtp.outgoing import nothing
 from genie_connect_smtp.replies import Reply, ReplyParser
-from genie_connect_smtp.session import Session, nothing
+from genie_connect_smtp.session import Session
 from genie_connect_smtp.stuffing import DotStuffer, UnsendableContent, blocks
 from genie_connect_smtp.transaction import Transaction
 
