@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import attrs
+
 from genie_connect.clock import Clock
 from genie_connect.model.outcome import Outcome, Scope, State
 
@@ -31,6 +33,19 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+@attrs.frozen(kw_only=True)
+class Standing:
+    """Where a breaker stands, for another process to take over. No ``pauses`` means closed.
+
+    ``pause_s`` is what is left of the pause in seconds, so that no two clocks need to agree.
+    """
+
+    pause_s: float = 0.0
+    pauses: int = 0
+    reason: str = ""
+    hint: str = ""
+
+
 class Permit:
     """Leave for one attempt, to be handed back with ``record`` or ``release``."""
 
@@ -52,6 +67,8 @@ class Breaker:
         self._probe: Permit | None = None
         self.reason = ""
         self.hint = ""
+        self.changes = 0
+        """How often it was opened, paused for longer, or closed by what happened here."""
 
     @property
     def state(self) -> BreakerState:
@@ -66,6 +83,20 @@ class Breaker:
         if self._open_until is None:
             return 0.0
         return max(PROBE_S if self._probe else 0.0, self._open_until - self._clock.monotonic())
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands now, without what is counted towards the next pause."""
+        if self._open_until is None:
+            return Standing()
+        left_s = max(0.0, self._open_until - self._clock.monotonic())
+        return Standing(pause_s=left_s, pauses=max(1, self._pauses), reason=self.reason, hint=self.hint)
+
+    def adopt(self, standing: Standing) -> None:
+        """Stand where another process found that the connection stands. Its probe, if one is under way, stays one."""
+        self._failures, self._pauses = 0, standing.pauses
+        self.reason, self.hint = standing.reason, standing.hint
+        self._open_until = self._clock.monotonic() + standing.pause_s if standing.pauses else None
 
     def admit(self) -> Permit | None:
         """Leave for an attempt, or ``None``. In the half-open state the first one only."""
@@ -99,6 +130,7 @@ class Breaker:
 
     def _worked(self) -> bool:
         was_open = self._open_until is not None
+        self.changes += was_open
         self._failures = self._pauses = 0
         self._open_until = None
         self.reason = self.hint = ""
@@ -124,6 +156,7 @@ class Breaker:
         return False
 
     def _pause(self, outcome: Outcome, pause_s: float) -> None:
+        self.changes += 1
         self._open_until = self._clock.monotonic() + pause_s
         self.reason = outcome.text or outcome.reason or "failed"
         self.hint = outcome.hint or ""
