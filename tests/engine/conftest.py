@@ -11,11 +11,12 @@ import pytest
 
 from genie_connect.engine import Place
 from genie_connect.engine.pgqueuer import upgrade_tables
-from tests.servers import nats, postgresql
+from tests.servers import nats, postgresql, rabbitmq
 from tests.servers.nats import Nats
 from tests.servers.postgresql import Postgresql
+from tests.servers.rabbitmq import RabbitMq
 
-SERVERS = {"postgresql": postgresql, "nats_server": nats}
+SERVERS = {"postgresql": postgresql, "nats_server": nats, "rabbitmq_server": rabbitmq}
 """The fixture of each server, and the module that can say why it does not run here."""
 
 
@@ -57,6 +58,13 @@ def pgqueuer_url(postgresql: Postgresql, pgqueuer_template: str) -> Iterator[str
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     """A real NATS with JetStream."""
     with Nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    """A real RabbitMQ."""
+    with RabbitMq(tmp_path_factory.mktemp("rabbitmq")) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from docs.examples.celery_engine import CeleryEngine
 from genie_connect.engine import Engine, Place
 from genie_connect.engine.calls import Backoff
 from genie_connect.engine.embedded import EmbeddedEngine
@@ -26,3 +27,9 @@ def nats(argument: str) -> Engine:
     """NATS: the server's URL, a blank, the tenant."""
     url, tenant = argument.split()
     return NatsEngine(Target.of(url), Place(store="store", tenant=tenant), backoff=QUICK, ack_wait_s=2.0)
+
+
+def celery(argument: str) -> Engine:
+    """The example with Celery: the broker's URL, a blank, the tenant."""
+    url, tenant = argument.split()
+    return CeleryEngine(url, Place(store="store", tenant=tenant), backoff=QUICK)

@@ -6,6 +6,7 @@ import pytest
 
 from genie_connect_spec.engine_contract import DurableEngineContract, EngineContract, EngineRecipe
 from tests.servers.nats import Nats
+from tests.servers.rabbitmq import RabbitMq
 
 
 class TestEmbedded(EngineContract):
@@ -33,3 +34,12 @@ class TestNats(DurableEngineContract):
     def recipe(self, nats_server: Nats, tenant: str) -> EngineRecipe:
         """How to make it."""
         return EngineRecipe(module="tests.engine.making", function="nats", argument=f"{nats_server.url} {tenant}")
+
+
+class TestCelery(DurableEngineContract):
+    """The example of an engine of one's own, Celery on RabbitMQ."""
+
+    @pytest.fixture
+    def recipe(self, rabbitmq_server: RabbitMq, tenant: str) -> EngineRecipe:
+        """How to make it."""
+        return EngineRecipe(module="tests.engine.making", function="celery", argument=f"{rabbitmq_server.url} {tenant}")
