@@ -32,7 +32,13 @@ from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
 from genie_connect.delivery.seen import Seen
-from genie_connect.delivery.suppression import FileSuppressions, MemorySuppressions, SuppressionGate, SuppressionStore
+from genie_connect.delivery.suppression import (
+    FileSuppressions,
+    LayeredSuppressions,
+    MemorySuppressions,
+    SuppressionGate,
+    SuppressionStore,
+)
 from genie_connect.errors import (
     ConfigurationError,
     ConnectorUnavailable,
@@ -83,6 +89,7 @@ class Host:
         self._config = config
         self._work = config.engine.work if work is None else work
         self._durable: Durable | None = None
+        self._own_suppressions = suppressions is None
         self._registry = registry
         self._clock = clock or SystemClock()
         self.observers = Observers()
@@ -119,6 +126,16 @@ class Host:
         )
 
     async def __aenter__(self) -> Self:
+        if self._config.store is not None:
+            self._durable = await self._open_store(self._config.store)
+        try:
+            await self._enter()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _enter(self) -> None:
         if self._registry is None:
             # Imports of packages we have never seen: off the loop, which they would otherwise hold up.
             self._registry = await asyncio.to_thread(
@@ -126,7 +143,10 @@ class Host:
             )
         connections, unavailable = self._dispatcher.connections, self._dispatcher.unavailable
         problems: list[Problem] = []
-        for config in self._config.connections:
+        stored = () if self._durable is None else await self._durable.connections()
+        # A connection of the file hides one of the same name in the store.
+        configured = {config.name: config for config in (*stored, *self._config.connections)}
+        for config in configured.values():
             try:
                 connections[config.name] = self._connection(config)
             except SettingsError as error:
@@ -145,11 +165,11 @@ class Host:
             # The others still work. Every plan says why this one does not.
             logger.error("the connection %s cannot be used: %s", name, fault.message)
             self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
-        if self._config.store is not None:
-            await self._open_store(self._config.store)
-        return self
+        if self._durable is not None:
+            self._durable.share_rates()
+            await self._durable.begin()
 
-    async def _open_store(self, store: StoreSection) -> None:
+    async def _open_store(self, store: StoreSection) -> Durable:
         # SQL is an extra: a host without a store never imports it.
         try:
             from genie_connect.durable.service import Durable
@@ -159,7 +179,12 @@ class Host:
                 hint="pip install 'genie-connect[store]'",
             ) from error
         engine = attrs.evolve(self._config.engine, work=self._work)  # type: ignore[misc]  # settings are attrs classes
-        self._durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
+        durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
+        if self._own_suppressions:
+            file, kept = self._config.suppressions_file, durable.suppressions()
+            older = FileSuppressions(file) if file is not None and file.exists() else None
+            self.suppressions.keep_in(kept if older is None else LayeredSuppressions(kept, older))
+        return durable
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

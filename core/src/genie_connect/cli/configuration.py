@@ -29,8 +29,8 @@ def configuration_if_any(options: Options) -> Config:
 
 
 def open_host(options: Options) -> Host:
-    """A host to be entered, as the configuration has it."""
-    return Host.open(configuration(options))
+    """A host to be entered, as the configuration has it. It works on nothing but what the command asks for."""
+    return Host.open(configuration(options), work=False)
 
 
 def registry(config: Config) -> Registry:

@@ -12,7 +12,7 @@ import attrs
 from genie_connect.clock import Clock
 from genie_connect.contract import Kind, Runtime
 from genie_connect.delivery.breaker import Breaker
-from genie_connect.delivery.limiter import Limiter
+from genie_connect.delivery.limiter import Limiter, Room
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.message import Message, Purpose
@@ -51,7 +51,7 @@ class Connection:
         self.handle = handle
         self.settings = settings
         self.breaker = Breaker(clock)
-        self.limiter = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
+        self.limiter: Room = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
         self._clock = clock
         self._declared = handle.capabilities(settings)
         self._allowed_from = frozenset(sender_rule(entry) for entry in config.allowed_from)

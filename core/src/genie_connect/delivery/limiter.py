@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 from genie_connect.clock import Clock
 
@@ -15,6 +16,14 @@ class OverLimit(Exception):
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"no room for {wait_s:.1f} s")
         self.wait_s = wait_s
+
+
+class Room(Protocol):
+    """What says when an attempt may begin."""
+
+    def room(self, recipients: int, deadline: float) -> AbstractAsyncContextManager[None]:
+        """A place for an attempt with so many recipients. Raises ``OverLimit`` if none comes before the deadline."""
+        ...
 
 
 class Limiter:

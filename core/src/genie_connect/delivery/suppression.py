@@ -182,6 +182,36 @@ class FileSuppressions(MemorySuppressions):
         return stamp
 
 
+class LayeredSuppressions:
+    """A store that takes what is new, over an older one that still counts: a list must not be lost by moving house."""
+
+    def __init__(self, store: SuppressionStore, older: SuppressionStore) -> None:
+        self._store = store
+        self._older = older
+
+    async def find(self, keys: Iterable[str]) -> Mapping[str, tuple[Suppression, ...]]:
+        """The suppressions of those keys that have any, in either."""
+        asked = list(keys)
+        found = dict(await self._store.find(asked))
+        for key, suppressions in (await self._older.find(asked)).items():
+            found[key] = (*found.get(key, ()), *suppressions)
+        return found
+
+    async def put(self, suppressions: Iterable[Suppression]) -> None:
+        """Keep them in the newer one."""
+        await self._store.put(suppressions)
+
+    async def discard(self, key: str, scope: SuppressionScope | None) -> int:
+        """Forget those of an address in both, and say how many there were."""
+        return await self._store.discard(key, scope) + await self._older.discard(key, scope)
+
+    async def all(self) -> AsyncIterator[Suppression]:
+        """Those of the older one, then those of the newer."""
+        for store in (self._older, self._store):
+            async for suppression in store.all():
+                yield suppression
+
+
 _Stamp: TypeAlias = tuple[int, int, int]
 
 
@@ -204,6 +234,10 @@ class SuppressionGate:
     def __init__(self, store: SuppressionStore | None = None, *, clock: Clock | None = None) -> None:
         self._store = store if store is not None else MemorySuppressions()
         self._clock = clock or SystemClock()
+
+    def keep_in(self, store: SuppressionStore) -> None:
+        """Ask another store from now on."""
+        self._store = store
 
     async def clear(self, addresses: Iterable[Address], purpose: Purpose) -> Clearance:
         """Let through who may be written to for this purpose; each mailbox once."""

@@ -1,8 +1,7 @@
 """A worker: takes units that an engine brings, passes over them, and looks after those of workers that died.
 
-Three things go on beside the engine's calls. The **beat** says that we live. The **sweep** marks the dead, takes their
-units, and offers what is due to the engine, so that an engine that forgets or was down loses nothing. **Units** are
-worked on by the engine's calls of ``_work``.
+The engine calls ``_work`` for each unit. Beside that the **sweep** marks workers that are dead, takes their units, and
+offers what is due to the engine, so that an engine that forgets, or was down, loses nothing.
 """
 
 from __future__ import annotations
@@ -103,6 +102,12 @@ class Worker:
         """There is new work: look now."""
         self._wake.set()
 
+    def fenced(self) -> None:
+        """We were taken for dead: our units are others' by now."""
+        for task in list(self._under_way.values()):
+            task.cancel()
+        self._wake.set()
+
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Work until the end of the block; then units under way have ``grace_s`` seconds to end."""
@@ -110,10 +115,7 @@ class Worker:
             running = asyncio.create_task(
                 self._engine.run(self._work, concurrency=self._options.concurrency), name="engine"
             )
-            helpers = [
-                asyncio.create_task(self._beat(), name="worker beat"),
-                asyncio.create_task(self._sweep(), name="worker sweep"),
-            ]
+            sweeping = asyncio.create_task(self._sweep(), name="worker sweep")
             try:
                 yield
             finally:
@@ -122,9 +124,8 @@ class Worker:
                 with contextlib.suppress(EngineUnavailable):
                     await self._engine.stop(self._options.grace_s)
                 await asyncio.gather(running, return_exceptions=True)
-                for helper in helpers:
-                    helper.cancel()
-                await asyncio.gather(*helpers, return_exceptions=True)
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
                 await self._release_strays()
 
     async def take(self, claim: Claim) -> None:
@@ -227,20 +228,6 @@ class Worker:
             # As long as we live nobody else takes it: it has to be given back once the store can be written.
             self._to_release.append(claim)
             self._trouble = error.message
-
-    async def _beat(self) -> None:
-        workers = self._ledger.workers
-        while True:
-            try:
-                if not await workers.beat():
-                    _logger.warning("this worker was taken for dead; it begins anew")
-                    for task in list(self._under_way.values()):
-                        task.cancel()
-                    await workers.register()
-                    self._wake.set()
-            except StoreError as error:
-                self._trouble = error.message
-            await asyncio.sleep(workers.beat_every_s)
 
     async def _sweep(self) -> None:
         while not self._stopping.is_set():
