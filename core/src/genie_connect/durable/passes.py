@@ -12,7 +12,6 @@ from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, sin
 from genie_connect.delivery.journal import StepBack
 from genie_connect.delivery.planner import Route
 from genie_connect.durable.content import BroadcastContent, message_of, recipient_of
-from genie_connect.durable.failpoints import point
 from genie_connect.durable.journal import UnitJournal, answer_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import ConfigurationError, NoConnection
@@ -122,11 +121,9 @@ class Pass:
     ) -> None:
         journal = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers)
         way = Way(timeout_s=self._timeout_s, policy=ONE_PASS, journal=journal, earlier=self._earlier(deliveries))
-        point("pass.deliver.before")
         outcomes, attempts = await self._dispatcher.deliver(
             message, deliveries, route, way, key=key, broadcast=broadcast
         )
-        point("pass.deliver.after")
         self._left.tried = self._left.tried or bool(attempts)
         # What the ledger has from the hand-overs need not be told again.
         news = [
@@ -154,11 +151,8 @@ class Pass:
             for outcome in outcomes
             if Address.parse(outcome.recipient).key in self._positions
         ]
-        if answers:
-            point("pass.settle.before")
-            if not await self._ledger.units.settle(self._claim, answers):
-                raise StepBack("the unit is no longer held by this worker", hand_back=True)
-            point("pass.settle.after")
+        if answers and not await self._ledger.units.settle(self._claim, answers):
+            raise StepBack("the unit is no longer held by this worker", hand_back=True)
 
     def _put_off(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

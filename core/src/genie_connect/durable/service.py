@@ -17,7 +17,6 @@ from genie_connect.config import EngineSection, StoreSection
 from genie_connect.delivery.connection import ConnectionConfig
 from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.durable.content import digest, message_bytes, message_of, recipient_of
-from genie_connect.durable.failpoints import point
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.plain import PlainJournal
 from genie_connect.durable.schedule import Schedule
@@ -145,9 +144,7 @@ class Durable:
         """Take a send in; it is on disk on return. Raises ``IdempotencyConflict``."""
         send = self._new_send(message, message_id, plan, options)
         ours = self.worker is not None and self.ledger.workers.fresh and len(self._under_way) < AT_ONCE
-        point("accept.before")
         accepted = await self.ledger.sends.accept(send, owner=self.ledger.workers.id if ours else None)
-        point("accept.after")
         if accepted.repeated:
             receipt = await self.receipt(accepted.unit)
             if receipt is not None:

@@ -18,7 +18,6 @@ import attrs
 from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.delivery.journal import StepBack
 from genie_connect.durable.content import BroadcastContent
-from genie_connect.durable.failpoints import point
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.passes import MICRO_BATCH, Left, Pass, Unsendable
 from genie_connect.durable.schedule import Schedule
@@ -136,9 +135,7 @@ class Worker:
         self._queued.discard(work.unit)
         if not self._ledger.workers.fresh:
             raise StepBack("this worker is not taken for alive just now", hint="it registers anew by itself")
-        point("worker.claim.before")
         claim = await self._ledger.units.claim(work.unit, self._ledger.workers.id)
-        point("worker.claim.after")
         try:
             if claim is not None:
                 await self._carry_out(claim)
@@ -194,11 +191,9 @@ class Worker:
         return content
 
     async def _end(self, claim: Claim, left: Left) -> None:
-        point("worker.end.before")
         if not left.outcomes:
             await self._ledger.units.finish(claim)
             self._done += 1
-            point("worker.end.done")
             return
         schedule, now = self._options.schedule, self._ledger.database.now()
         again = now + schedule.wait_s(claim.tries if left.tried else 0, left.outcomes.values())
@@ -208,7 +203,6 @@ class Worker:
             self._done += 1
         else:
             await self._ledger.units.release(claim, not_before=again, tried=left.tried)
-        point("worker.end.after")
 
     async def _unsendable(self, claim: Claim, why: str) -> None:
         """No connection could ever carry it as things are: a broadcast waits for a person, a send for better times."""
