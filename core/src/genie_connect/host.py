@@ -189,9 +189,14 @@ class Host:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._durable is not None:
-            durable, self._durable = self._durable, None
-            await durable.__aexit__(None, None, None)
+        durable, self._durable = self._durable, None
+        try:
+            if durable is not None:
+                await durable.__aexit__(None, None, None)
+        finally:
+            await self._close_connections()
+
+    async def _close_connections(self) -> None:
         closed = await asyncio.gather(
             *(connection.close() for connection in self._dispatcher.connections.values()), return_exceptions=True
         )
