@@ -43,12 +43,15 @@ class LeavingItem:
 
 @attrs.define(eq=False)
 class AnsweredItem:
-    """What came of one; without an ``attempt`` there was none. ``seen`` says that it was applied before."""
+    """What came of one; without an ``attempt`` there was none.
+
+    ``kept`` is the result of applying it before, should the commit not have been heard of.
+    """
 
     claim: Claim
     attempt: Attempt | None
     answers: Sequence[Answer]
-    seen: bool = False
+    kept: bool | None = None
 
 
 class HandOvers:
@@ -105,12 +108,10 @@ class HandOvers:
         late: list[AnsweredItem] = []
         results = []
         for item in items:
-            item.seen = True
-            repeated = item.attempt is not None and item.attempt.id in known
-            is_held = item.claim.unit in rows and rows[item.claim.unit].held_by(item.claim)
-            results.append(repeated or is_held)
-            if not repeated:
-                (held if is_held else late).append(item)
+            if item.kept is None or item.attempt is None or item.attempt.id not in known:
+                item.kept = item.claim.unit in rows and rows[item.claim.unit].held_by(item.claim)
+                (held if item.kept else late).append(item)
+            results.append(item.kept)
         await self._complete(connection, [item for item in (*held, *late) if item.attempt is not None])
         await self._take_in(connection, rows, held)
         changed = {item.claim.unit for item in held} | await self._late.take_in(connection, rows, late)
@@ -119,7 +120,7 @@ class HandOvers:
 
     async def _known(self, connection: AsyncConnection, items: Iterable[AnsweredItem]) -> set[str]:
         """The attempts that were completed when the same write was done before, and its commit not heard of."""
-        ids = [item.attempt.id for item in items if item.seen and item.attempt is not None]
+        ids = [item.attempt.id for item in items if item.kept is not None and item.attempt is not None]
         if not ids:
             return set()
         return set(await connection.scalars(self._completed, self._bound(ids)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import sqlalchemy as sa
@@ -20,23 +20,32 @@ from genie_connect.store.statements import Dialect
 from genie_connect.store.unit_rows import UnitRow, UnitRows
 
 
-@attrs.frozen(eq=False)
-class ReleaseItem:
-    """A unit that is given back."""
+@attrs.define(eq=False)
+class _Item:
+    """``was_held`` stays true when it is applied again, should the commit not have been heard of."""
 
     claim: Claim
+    was_held: bool = attrs.field(default=False, init=False)
+
+
+@attrs.define(eq=False)
+class ReleaseItem(_Item):
+    """A unit that is given back."""
+
     not_before: float | None
     tried: bool
 
 
-@attrs.frozen(eq=False)
-class FinishItem:
+@attrs.define(eq=False)
+class FinishItem(_Item):
     """A unit that is worked on no more."""
 
-    claim: Claim
     giving_up: str | None
     hint: str | None
     plan: str | None
+
+
+I = TypeVar("I", ReleaseItem, FinishItem)  # noqa: E741  # item
 
 
 class LettingGo:
@@ -50,41 +59,36 @@ class LettingGo:
 
     async def release(self, connection: AsyncConnection, items: Sequence[ReleaseItem]) -> list[bool]:
         """Give units back; ``False`` where they were others' already."""
-        rows, held = await self._held(connection, [item.claim for item in items])
-        for item, is_held in zip(items, held, strict=True):
-            if is_held:
-                row = rows[item.claim.unit]
-                row.tries += item.tried
-                row.not_before = self._database.now() if item.not_before is None else item.not_before
-                row.move(UnitState.DONE if row.complete else UnitState.READY)
+        rows, held = await self._held(connection, items)
+        for item in held:
+            row = rows[item.claim.unit]
+            row.tries += item.tried
+            row.not_before = self._database.now() if item.not_before is None else item.not_before
+            row.move(UnitState.DONE if row.complete else UnitState.READY)
         await self._rows.save(connection, [row for row in rows.values() if row.moved])
-        return held
+        return [item.was_held for item in items]
 
     async def finish(self, connection: AsyncConnection, items: Sequence[FinishItem]) -> list[bool]:
         """End the work on units; ``False`` where they were others' already."""
-        claims = [item.claim for item in items]
-        rows, held = await self._held(connection, claims)
-        for item, is_held in zip(items, held, strict=True):
-            if not is_held:
-                continue
+        rows, held = await self._held(connection, items)
+        for item in held:
             row = rows[item.claim.unit]
             if item.giving_up is not None and not row.complete:
                 await self._giving_up.rest_of(connection, row, item.giving_up, item.hint)
             row.move(UnitState.DONE if row.complete else UnitState.READY)
         await self._rows.save(connection, [row for row in rows.values() if row.moved])
-        ended = [is_held or _was_done(rows, claim) for claim, is_held in zip(claims, held, strict=True)]
+        ended = [item.was_held or _was_done(rows, item.claim) for item in items]
         await self._keep_plans(connection, [item for item, ours in zip(items, ended, strict=True) if ours])
         return ended
 
-    async def _held(
-        self, connection: AsyncConnection, claims: Sequence[Claim]
-    ) -> tuple[dict[int, UnitRow], list[bool]]:
-        """The rows, with nobody left in doubt where they are the claims', and which those are."""
-        rows = await self._rows.lock(connection, (claim.unit for claim in claims))
-        held = [claim.unit in rows and rows[claim.unit].held_by(claim) for claim in claims]
-        ours = {claim.unit for claim, is_held in zip(claims, held, strict=True) if is_held}
-        await self._doubt.settle(connection, [rows[unit] for unit in ours])
-        return rows, held
+    async def _held(self, connection: AsyncConnection, items: Sequence[I]) -> tuple[dict[int, UnitRow], list[I]]:
+        """The rows, with nobody left in doubt where they are the claims', and the items of those."""
+        rows = await self._rows.lock(connection, (item.claim.unit for item in items))
+        held = {item.claim.unit: item for item in items if _holds(rows, item.claim)}
+        for item in held.values():
+            item.was_held = True
+        await self._doubt.settle(connection, [rows[unit] for unit in held])
+        return rows, list(held.values())
 
     async def _keep_plans(self, connection: AsyncConnection, items: Sequence[FinishItem]) -> None:
         plans = [
@@ -132,6 +136,10 @@ def _given_up(recipient: str, reason: str, hint: str | None) -> Outcome:
         scope=Scope.MESSAGE,
         retry=Retry.NEVER,
     )
+
+
+def _holds(rows: dict[int, UnitRow], claim: Claim) -> bool:
+    return claim.unit in rows and rows[claim.unit].held_by(claim)
 
 
 def _was_done(rows: dict[int, UnitRow], claim: Claim) -> bool:

@@ -121,7 +121,9 @@ _WAITING: Final = (
 
 def _queries(source: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
     ours = (_OURS, READY, source)
-    highest = sa.select(sa.func.max(units.c.priority)).where(*ours, units.c.priority < sa.bindparam("below"))
+    highest = sa.select(sa.func.max(units.c.priority)).where(
+        *ours, units.c.priority < sa.bindparam("below", type_=sa.Integer)
+    )
     of_priority = (
         sa.select(units.c.id, units.c.not_before)
         .where(

@@ -1,0 +1,29 @@
+"""The ledger under very many interleavings of what workers, servers and people do: `./dev faults ledger`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from genie_connect.store.writer import Writer
+from tests.store.ledger_model import LedgerModel, Twice, make_template
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("writing", [Writer, Twice])
+def test_the_ledger_loses_nobody_and_repeats_nobody(writing: type[Writer], part: int, tmp_path: Path) -> None:
+    """No recipient gets two copies, none is forgotten, and what left without an answer is listed."""
+    asyncio.run(make_template(tmp_path / "template.db"))
+
+    class Model(LedgerModel):
+        template = tmp_path / "template.db"
+        writer = writing
+
+    run_state_machine_as_test(
+        Model, settings=settings(max_examples=250, stateful_step_count=60, deadline=None, database=None)
+    )
