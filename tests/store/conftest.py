@@ -12,6 +12,7 @@ import pytest
 from genie_connect.store.database import Database
 from genie_connect.store.migrate import opened, upgrade
 from tests.servers.postgresql import Postgresql, why_not
+from tests.store.tenancy import listened
 
 KINDS = ("sqlite", "postgresql")
 
@@ -93,3 +94,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """An open store with its tables, on SQLite and on PostgreSQL in turn."""
     async with Database(database_url) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _every_statement_names_its_tenant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails the test in which the store speaks of a tenant's rows without the tenant."""
+    with listened() as heard:
+        yield
+    if request.node.get_closest_marker("any_tenant") is None:
+        assert heard == []

@@ -12,12 +12,12 @@ from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.delivery.breaker import Breaker, Standing
 from genie_connect.store.database import Database
 from genie_connect.store.schema import health
+from genie_connect.store.statements import Dialect
 
 
 @attrs.define
@@ -84,8 +84,7 @@ class SharedHealth:
         if version:
             there = sa.update(health).filter_by(**here).where(health.c.version == version)
             return (await connection.execute(there.values(values))).rowcount > 0
-        insert = sqlite.insert(health) if self._database.is_sqlite else postgresql.insert(health)
-        new = insert.values({**here, **values}).on_conflict_do_nothing()
+        new = Dialect(self._database).ignore(health).values({**here, **values})
         return (await connection.execute(new)).rowcount > 0
 
 

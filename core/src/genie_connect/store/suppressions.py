@@ -22,6 +22,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
 from genie_connect.store.database import Database
 from genie_connect.store.schema import meta, suppression_history, suppressions
+from genie_connect.store.statements import Dialect
 from genie_connect.store.suppression_sql import AT_ONCE, look_up, replace_all
 
 KEY_NAME: Final = "suppression_key"
@@ -172,7 +173,7 @@ class SqlSuppressions:
                 async with self._database.begin() as connection:
                     # Of several processes that make one the first is right.
                     made = {"name": KEY_NAME, "value": secrets.token_hex(32)}
-                    await connection.execute(_insert_if_new(connection).values(made))
+                    await connection.execute(Dialect(self._database).ignore(meta).values(made))
                     known = await connection.scalar(chosen)
             self._key = bytes.fromhex(str(known))
         return self._key
@@ -231,13 +232,6 @@ def _row(key: bytes, suppression: Suppression) -> Row:
 def _columns() -> sa.Select[Any]:
     table = suppressions.c
     return sa.select(table.digest, table.scope, table.address, table.reason, table.source, table.added, table.expires)
-
-
-def _insert_if_new(connection: AsyncConnection) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    made = sqlite.insert(meta) if connection.dialect.name == "sqlite" else postgresql.insert(meta)
-    return made.on_conflict_do_nothing()
 
 
 def _time(seconds: float) -> datetime:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.clock import Clock
@@ -26,6 +25,7 @@ from genie_connect.delivery.limiter import Limiter, OverLimit
 from genie_connect.errors import StoreUnavailable
 from genie_connect.store.database import Database
 from genie_connect.store.schema import tokens
+from genie_connect.store.statements import Dialect
 
 SERVER: Final = "server"
 """The era of times that PostgreSQL gave."""
@@ -135,9 +135,8 @@ class SharedLimiter:
         chosen = sa.select(*asked).filter_by(**self._key()).with_for_update()
         row = (await connection.execute(chosen)).first()
         if row is None:
-            insert = sqlite.insert(tokens) if self._database.is_sqlite else postgresql.insert(tokens)
-            new = insert.values({**self._key(), "era": "", "full_at": 0.0}).on_conflict_do_nothing()
-            await connection.execute(new)
+            new = {**self._key(), "era": "", "full_at": 0.0}
+            await connection.execute(Dialect(self._database).ignore(tokens).values(new))
             row = (await connection.execute(chosen)).one()
         now = self._machine() if self._database.is_sqlite else Moment(SERVER, row[2])
         era, _, last = row[0].rpartition(" ")

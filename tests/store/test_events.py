@@ -1,0 +1,184 @@
+"""Events in the store: each once, and what they prove of copies in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from genie_connect.model.event import Event, EventKind
+from genie_connect.store import schema
+from genie_connect.store.database import Database
+from genie_connect.store.events import EventLog, Taken
+from genie_connect.store.message_ids import MessageIds
+from genie_connect.store.packing import Packed, pack
+from genie_connect.store.unknown import Unknown
+from genie_connect.store.writer import Writer
+from tests.store.rows import row
+from tests.support.clock import START
+
+SALT = b"s" * 16
+ADA = "ada@example.com"
+
+
+def event(kind: EventKind = EventKind.DELIVERED, *, id_: str = "e1", **more: Any) -> Event:
+    """What a provider reports."""
+    return Event(id=id_, kind=kind, time=START, **{"recipient": ADA, **more})
+
+
+class Store:
+    """An event log, and copies in doubt to be told by it."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self.database = database
+        self.unknown = Unknown(database, writer)
+        self.log = EventLog(database, self.unknown)
+
+    async def doubtful_send(self, message_id: str = "<send@example.com>") -> int:
+        """A send to one recipient, whose fate is not known."""
+        return await self._put(1, schema.sends, message_id=message_id, recipients=pack([Packed(ADA)]))
+
+    async def doubtful_chunk(self) -> tuple[int, str]:
+        """A chunk of two whose second copy is in doubt, and its Message-ID."""
+        async with self.database.begin() as connection:
+            broadcast = row(
+                schema.broadcasts, id=7, tenant=self.database.tenant, salt=SALT, sender_domain="example.com"
+            )
+            await connection.execute(sa.insert(schema.broadcasts), broadcast)
+        unit = await self._put(2, schema.chunks, position=1, recipients=pack([Packed("a@example.com"), Packed(ADA)]))
+        return unit, MessageIds(SALT, "example.com").of(unit, 1)
+
+    async def _put(self, kind: int, table: sa.Table, *, position: int = 0, **values: Any) -> int:
+        mine, unit = {"tenant": self.database.tenant}, 40 + kind
+        facts: dict[str, Any] = {
+            "id": unit,
+            "kind": kind,
+            "state": 2,
+            "unknown": 1,
+            "size": position + 1,
+            "intent": b"",
+            "done": b"",
+        }
+        facts["broadcast_id"] = 7 if kind == 2 else None
+        async with self.database.begin() as connection:
+            await connection.execute(sa.insert(schema.units), row(schema.units, **mine) | facts)
+            await connection.execute(sa.insert(table), row(table, **mine, unit_id=unit, **values))
+            doubt = {"unit_id": unit, "position": position, "recipient": ADA, "state": "unknown", "retry": "never"}
+            await connection.execute(sa.insert(schema.outcomes), row(schema.outcomes, **mine, **doubt))
+        return unit
+
+    async def outcome(self, unit: int) -> tuple[str, str | None, int]:
+        """State, who told it, and how many the unit counts in doubt."""
+        outcomes, units = schema.outcomes.c, schema.units.c
+        chosen = (
+            sa.select(outcomes.state, outcomes.resolved_by, units.unknown)
+            .join_from(schema.outcomes, schema.units, units.id == outcomes.unit_id)
+            .where(outcomes.unit_id == unit, outcomes.tenant == self.database.tenant)
+            .where(units.tenant == self.database.tenant)
+        )
+        async with self.database.read() as connection:
+            return tuple((await connection.execute(chosen)).one())  # type: ignore[return-value]
+
+    async def kept(self) -> list[Any]:
+        """The events that are kept."""
+        async with self.database.read() as connection:
+            table = schema.events.c
+            return list(
+                await connection.execute(
+                    sa.select(table.kind, table.unit_id, table.position).where(table.tenant == self.database.tenant)
+                )
+            )
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[Store]:
+    """An open one."""
+    async with Writer(database) as writer:
+        yield Store(database, writer)
+
+
+async def test_an_event_is_kept_once(store: Store) -> None:
+    """A provider that reports it again, as all of them do, changes nothing; another provider may number alike."""
+    assert await store.log.append("primary", [event(), event(id_="e2"), event()]) == Taken(new=2)
+    assert await store.log.append("primary", [event()]) == Taken(new=0)
+    assert await store.log.append("secondary", [event(), event(id_="x" * 500)]) == Taken(new=2)
+    assert await store.log.append("secondary", [event(id_="x" * 500)]) == Taken(new=0)
+    assert len(await store.kept()) == 4
+
+
+async def test_an_event_knows_its_copy(store: Store) -> None:
+    """By the Message-ID, of a send and of a broadcast; another's Message-ID is no copy of ours."""
+    send = await store.doubtful_send()
+    chunk, message_id = await store.doubtful_chunk()
+    opened = EventKind.INBOUND
+    await store.log.append(
+        "primary",
+        [
+            event(opened, message_id="<send@example.com>"),
+            event(opened, id_="e2", message_id=message_id),
+            event(opened, id_="e3", message_id=f"<{chunk:x}.1.0123456789abcdef@example.com>"),
+            event(opened, id_="e4"),
+        ],
+    )
+    assert sorted(map(tuple, await store.kept()), key=str) == [
+        ("inbound", send, 0),
+        ("inbound", chunk, 1),
+        ("inbound", None, None),
+        ("inbound", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (EventKind.DELIVERED, "accepted"),
+        (EventKind.BOUNCED, "accepted"),
+        (EventKind.OPENED, "accepted"),
+        (EventKind.REJECTED, "rejected"),
+    ],
+)
+async def test_an_event_settles_a_copy_in_doubt(store: Store, kind: EventKind, state: str) -> None:
+    """What only a message that was taken can have says that it was; the count of unknown ones goes down."""
+    send = await store.doubtful_send()
+    chunk, message_id = await store.doubtful_chunk()
+    taken = await store.log.append(
+        "primary", [event(kind, message_id="<send@example.com>"), event(kind, id_="e2", message_id=message_id)]
+    )
+    assert taken == Taken(new=2, resolved=2)
+    assert await store.outcome(send) == (state, "event", 0)
+    assert await store.outcome(chunk) == (state, "event", 0)
+
+
+async def test_an_event_that_proves_nothing_leaves_the_doubt(store: Store) -> None:
+    """A reply that somebody wrote says nothing of the hand-over."""
+    send = await store.doubtful_send()
+    reply = event(EventKind.INBOUND, message_id="<send@example.com>")
+    assert await store.log.append("primary", [reply]) == Taken(new=1)
+    assert await store.outcome(send) == ("unknown", None, 1)
+
+
+async def test_an_event_that_came_before_the_doubt_settles_it_too(store: Store) -> None:
+    """A process may die between an event and its own record; ``reconcile`` puts the two together."""
+    send = await store.doubtful_send()
+    async with store.database.begin() as connection:
+        early = row(
+            schema.events, tenant=store.database.tenant, id="primary/e1", kind="delivered", unit_id=send, position=0
+        )
+        await connection.execute(sa.insert(schema.events), early)
+    assert await store.log.reconcile() == 1
+    assert await store.outcome(send) == ("accepted", "event", 0)
+    assert await store.log.reconcile() == 0
+
+
+async def test_another_tenants_events_settle_nothing(store: Store, database_url: str) -> None:
+    """Even with a Message-ID that it has seen."""
+    send = await store.doubtful_send()
+    async with Database(database_url, tenant="other") as database, Writer(database) as writer:
+        other = Store(database, writer)
+        told = await other.log.append("primary", [event(message_id="<send@example.com>")])
+        assert told == Taken(new=1)
+        assert await other.log.reconcile() == 0
+    assert await store.outcome(send) == ("unknown", None, 1)
+    assert await store.kept() == []
