@@ -28,13 +28,14 @@ from genie_connect.contract import TestContext
 from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single, single_delivery
+from genie_connect.delivery.limiter import Rooms
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
 from genie_connect.delivery.seen import Seen
 from genie_connect.delivery.suppression import (
     FileSuppressions,
-    LayeredSuppressions,
+    JoinedSuppressions,
     MemorySuppressions,
     SuppressionGate,
     SuppressionStore,
@@ -46,8 +47,10 @@ from genie_connect.errors import (
     GenieConnectError,
     Problem,
     SettingsError,
+    StoreError,
     ValidationError,
 )
+from genie_connect.failpoints import point
 from genie_connect.model.address import Address, AddressLike
 from genie_connect.model.batch import Recipient, new_message_id
 from genie_connect.model.capability import CapabilityTable
@@ -58,6 +61,7 @@ from genie_connect.model.outcome import Outcome, Outcomes
 from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import ConnectorHandle, Failure, Registry
+from genie_connect.registry.isolation import log_failure
 
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast
@@ -89,7 +93,7 @@ class Host:
         self._config = config
         self._work = config.engine.work if work is None else work
         self._durable: Durable | None = None
-        self._own_suppressions = suppressions is None
+        self._own_suppressions = suppressions
         self._registry = registry
         self._clock = clock or SystemClock()
         self.observers = Observers()
@@ -126,27 +130,35 @@ class Host:
         )
 
     async def __aenter__(self) -> Self:
-        if self._config.store is not None:
-            self._durable = await self._open_store(self._config.store)
-        try:
-            await self._enter()
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def _enter(self) -> None:
         if self._registry is None:
             # Imports of packages we have never seen: off the loop, which they would otherwise hold up.
             self._registry = await asyncio.to_thread(
                 Registry.discover, allow=self._config.allow, safe_mode=self._config.safe_mode
             )
+        stored: tuple[ConnectionConfig, ...] = ()
+        if self._config.store is not None:
+            stored = await self._open_store(self._config.store)
+        try:
+            self._make_connections([*self._config.connections, *self._not_in_file(stored)])
+            if self._durable is not None:
+                await self._durable.begin()
+        except BaseException:
+            await self._close_store()
+            raise
+        return self
+
+    def _not_in_file(self, stored: Iterable[ConnectionConfig]) -> Iterable[ConnectionConfig]:
+        named = {config.name for config in self._config.connections}
+        for config in stored:
+            if config.name in named:
+                logger.warning("the connection %s is in the store too; that of the file is used", config.name)
+            else:
+                yield config
+
+    def _make_connections(self, configs: Iterable[ConnectionConfig]) -> None:
         connections, unavailable = self._dispatcher.connections, self._dispatcher.unavailable
         problems: list[Problem] = []
-        stored = () if self._durable is None else await self._durable.connections()
-        # A connection of the file hides one of the same name in the store.
-        configured = {config.name: config for config in (*stored, *self._config.connections)}
-        for config in configured.values():
+        for config in configs:
             try:
                 connections[config.name] = self._connection(config)
             except SettingsError as error:
@@ -165,34 +177,46 @@ class Host:
             # The others still work. Every plan says why this one does not.
             logger.error("the connection %s cannot be used: %s", name, fault.message)
             self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
-        if self._durable is not None:
-            self._durable.share_rates()
-            await self._durable.begin()
 
-    async def _open_store(self, store: StoreSection) -> Durable:
+    async def _open_store(self, store: StoreSection) -> tuple[ConnectionConfig, ...]:
+        """Open it; the connections that it holds."""
         # SQL is an extra: a host without a store never imports it.
         try:
             from genie_connect.durable.service import Durable
+            from genie_connect.store.connections import load_connections
+            from genie_connect.store.secrets import Keys
+            from genie_connect.store.suppressions import SqlSuppressions
         except ImportError as error:
             raise ConfigurationError(
                 f"the store needs a package that is not installed ({error.name})",
                 hint="pip install 'genie-connect[store]'",
             ) from error
         engine = attrs.evolve(self._config.engine, work=self._work)  # type: ignore[misc]  # settings are attrs classes
-        durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
-        if self._own_suppressions:
-            file, kept = self._config.suppressions_file, durable.suppressions()
-            older = FileSuppressions(file) if file is not None and file.exists() else None
-            self.suppressions.keep_in(kept if older is None else LayeredSuppressions(kept, older))
-        return durable
+        keys = None if store.key is None else Keys(store.key)
+        self._durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
+        database = self._durable.ledger.database
+        try:
+            if self._own_suppressions is None:
+                in_store: SuppressionStore = SqlSuppressions(database)
+                file = self._config.suppressions_file
+                # Whoever is in a file that was used before there was a store stays suppressed.
+                joined = file is not None and file.exists()
+                self.suppressions.ask(JoinedSuppressions(in_store, _store(self._config)) if joined else in_store)
+            return await load_connections(database, keys)
+        except BaseException:
+            await self._close_store()
+            raise
+
+    async def _close_store(self) -> None:
+        durable, self._durable = self._durable, None
+        if durable is not None:
+            await durable.__aexit__(None, None, None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        durable, self._durable = self._durable, None
         try:
-            if durable is not None:
-                await durable.__aexit__(None, None, None)
+            await self._close_store()
         finally:
             await self._close_connections()
 
@@ -290,7 +314,7 @@ class Host:
                 await journal.abandon()
             raise
         if journal is not None:
-            await journal.end(outcomes)
+            await self._write_end(journal, outcomes)
         suppressed = {outcome.recipient: outcome for outcome in clearance.suppressed}
         in_order = {
             address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
@@ -306,6 +330,13 @@ class Host:
         )
         self.observers.notify("send_finished", receipt=receipt)
         return receipt
+
+    async def _write_end(self, journal: PlainJournal, outcomes: Mapping[str, Outcome]) -> None:
+        try:
+            await journal.end(outcomes)
+        except StoreError as error:
+            # The message has left, or not: its caller must hear of that, whatever the store does.
+            log_failure(logger, error, "the end of a send could not be written down; the ledger will call it unknown")
 
     def _plain_journal(
         self, message: Message, message_id: str, plan: Plan, connection: str | None, key: str | None
@@ -440,6 +471,7 @@ class Host:
             choices = ", ".join(Resolution)
             raise ValidationError.single("resolution", f"{resolution!r} is none", f"use {choices}") from None
         await durable.ledger.unknown.resolve(unit, position, chosen, ResolvedBy.PERSON, note=note)
+        point("resolve.after")
         if durable.worker is not None:
             durable.worker.nudge()
 
@@ -558,7 +590,20 @@ class Host:
     def _connection(self, config: ConnectionConfig) -> Connection:
         handle = self.registry[config.connector]
         settings = handle.settings(typed(handle.info.settings_class, config.settings))
-        return Connection(config, handle, settings, self._clock)
+        return Connection(config, handle, settings, self._clock, limiter=self._shared_limiter(config))
+
+    def _shared_limiter(self, config: ConnectionConfig) -> Rooms | None:
+        if self._durable is None or config.rate_per_s is None:
+            return None
+        from genie_connect.store.tokens import SharedLimiter  # brings SQL, which is an extra
+
+        return SharedLimiter(
+            self._durable.ledger.database,
+            config.name,
+            self._clock,
+            rate_per_s=config.rate_per_s,
+            concurrency=config.max_concurrent,
+        )
 
 
 def _seconds(field: str, time: datetime | None) -> float | None:

@@ -11,6 +11,7 @@ import attrs
 
 from genie_connect.broadcast.forecast import Forecast
 from genie_connect.durable.ledger import Ledger
+from genie_connect.failpoints import point
 from genie_connect.store.broadcasts import BroadcastRecord
 from genie_connect.store.progress import ConnectionShare
 from genie_connect.store.progress import Progress as Counts
@@ -60,6 +61,7 @@ class Broadcast:
     async def start(self) -> None:
         """Let workers have it. Raises ``BroadcastStateError``."""
         await self._ledger.broadcasts.start(self.id)
+        point("broadcast.started")
         self._nudge()
 
     async def pause(self, *, reason: str | None = None) -> None:

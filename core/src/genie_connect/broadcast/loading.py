@@ -15,6 +15,7 @@ from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.seen import Seen
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
 from genie_connect.errors import BroadcastStateError, ConfigurationError, Problem, ValidationError
+from genie_connect.failpoints import point
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.store.broadcasts import BroadcastRecord, Broadcasts, Chunk, NewBroadcast
@@ -64,6 +65,7 @@ class Loader:
             options=how.to_json(),
         )
         broadcast = await self._broadcasts.create(new)
+        point("load.created")
         try:
             with self._reject_file(source) as reject:
                 async for batch in rows(source):
@@ -74,12 +76,14 @@ class Loader:
                 raise ValidationError(self._told(), what="recipients")
             self._close_chunk()
             await self._write(broadcast, 1)
+            point("load.written")
             record = await self._broadcasts.seal(broadcast, duplicates=self._duplicates, refused_rows=self._broken)
         except BaseException as error:
             # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
             with suppress(BroadcastStateError):
                 await self._broadcasts.stop(broadcast, reason=f"it was not loaded: {type(error).__name__}")
             raise
+        point("load.sealed")
         return record
 
     def _take(self, row: Row, reject: IO[str] | None) -> None:
@@ -128,6 +132,7 @@ class Loader:
         if len(self._chunks) >= least:
             chunks, self._chunks = self._chunks, []
             await self._broadcasts.add(broadcast, chunks)
+            point("load.chunks")
 
     @contextmanager
     def _reject_file(self, source: Source) -> Iterator[IO[str] | None]:

@@ -12,7 +12,7 @@ import attrs
 from genie_connect.clock import Clock
 from genie_connect.contract import Kind, Runtime
 from genie_connect.delivery.breaker import Breaker
-from genie_connect.delivery.limiter import Limiter, Room
+from genie_connect.delivery.limiter import Limiter, Rooms
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.message import Message, Purpose
@@ -46,12 +46,21 @@ class ConnectionConfig:
 class Connection:
     """A connection that can be planned with and sent through. Its connector opens at the first attempt."""
 
-    def __init__(self, config: ConnectionConfig, handle: ConnectorHandle, settings: Any, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        handle: ConnectorHandle,
+        settings: Any,
+        clock: Clock,
+        *,
+        limiter: Rooms | None = None,
+    ) -> None:
+        """``limiter`` is one that other processes share; without it the limits are this process's own."""
         self.config = config
         self.handle = handle
         self.settings = settings
         self.breaker = Breaker(clock)
-        self.limiter: Room = Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
+        self.limiter: Rooms = limiter or Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
         self._clock = clock
         self._declared = handle.capabilities(settings)
         self._allowed_from = frozenset(sender_rule(entry) for entry in config.allowed_from)

@@ -18,8 +18,8 @@ class OverLimit(Exception):
         self.wait_s = wait_s
 
 
-class Room(Protocol):
-    """What says when an attempt may begin."""
+class Rooms(Protocol):
+    """What makes attempts wait for their turn."""
 
     def room(self, recipients: int, deadline: float) -> AbstractAsyncContextManager[None]:
         """A place for an attempt with so many recipients. Raises ``OverLimit`` if none comes before the deadline."""

@@ -182,32 +182,32 @@ class FileSuppressions(MemorySuppressions):
         return stamp
 
 
-class LayeredSuppressions:
-    """A store that takes what is new, over an older one that still counts: a list must not be lost by moving house."""
+class JoinedSuppressions:
+    """Two lists as one: both stop, new ones are kept in the first."""
 
-    def __init__(self, store: SuppressionStore, older: SuppressionStore) -> None:
-        self._store = store
-        self._older = older
+    def __init__(self, first: SuppressionStore, second: SuppressionStore) -> None:
+        self._both = (first, second)
 
     async def find(self, keys: Iterable[str]) -> Mapping[str, tuple[Suppression, ...]]:
         """The suppressions of those keys that have any, in either."""
-        asked = list(keys)
-        found = dict(await self._store.find(asked))
-        for key, suppressions in (await self._older.find(asked)).items():
-            found[key] = (*found.get(key, ()), *suppressions)
+        asked = tuple(keys)
+        found: dict[str, tuple[Suppression, ...]] = {}
+        for store in self._both:
+            for key, suppressions in (await store.find(asked)).items():
+                found[key] = found.get(key, ()) + suppressions
         return found
 
     async def put(self, suppressions: Iterable[Suppression]) -> None:
-        """Keep them in the newer one."""
-        await self._store.put(suppressions)
+        """Keep them in the first."""
+        await self._both[0].put(suppressions)
 
     async def discard(self, key: str, scope: SuppressionScope | None) -> int:
         """Forget those of an address in both, and say how many there were."""
-        return await self._store.discard(key, scope) + await self._older.discard(key, scope)
+        return sum([await store.discard(key, scope) for store in self._both])
 
     async def all(self) -> AsyncIterator[Suppression]:
-        """Those of the older one, then those of the newer."""
-        for store in (self._older, self._store):
+        """Every suppression of the first, then of the second."""
+        for store in self._both:
             async for suppression in store.all():
                 yield suppression
 
@@ -235,8 +235,8 @@ class SuppressionGate:
         self._store = store if store is not None else MemorySuppressions()
         self._clock = clock or SystemClock()
 
-    def keep_in(self, store: SuppressionStore) -> None:
-        """Ask another store from now on."""
+    def ask(self, store: SuppressionStore) -> None:
+        """Ask this list from now on, and keep new ones in it."""
         self._store = store
 
     async def clear(self, addresses: Iterable[Address], purpose: Purpose) -> Clearance:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from genie_connect.delivery.journal import Leaving, StepBack
+from genie_connect.failpoints import point
 from genie_connect.model.outcome import Outcome, Retry
 from genie_connect.model.receipt import Attempt
 from genie_connect.store import bitmap
@@ -47,7 +48,9 @@ class UnitJournal:
             positions=bitmap.of(positions),
             started=leaving.started.timestamp(),
         )
+        point("journal.leaving.before")
         await self._units.leaving(self._claim, hand_over)
+        point("journal.leaving.after")
         # Stopped for a while just now, we may have been taken for dead. Nothing has left yet.
         self._check()
         self._leaving[leaving.attempt_id] = positions
@@ -60,7 +63,9 @@ class UnitJournal:
         """Keep what came of it."""
         positions = self._leaving.pop(attempt.id)
         answers = [answer_of(position, outcome) for position, outcome in zip(positions, outcomes, strict=True)]
+        point("journal.answered.before")
         await self._units.answered(self._claim, attempt, answers)
+        point("journal.answered.after")
         self.said.update(zip(positions, outcomes, strict=True))
 
     def _check(self) -> None:

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from genie_connect.clock import Clock
+from genie_connect.durable.life import Life
 from genie_connect.store.broadcasts import Broadcasts
 from genie_connect.store.database import DEFAULT_TENANT, Database
 from genie_connect.store.progress import ProgressReader
 from genie_connect.store.sends import Sends
-from genie_connect.store.units import Units
+from genie_connect.store.units import OFFER_S, Units
 from genie_connect.store.unknown import Unknown
 from genie_connect.store.workers import LEASE_S, Workers
 from genie_connect.store.writer import Writer
@@ -21,23 +22,30 @@ class Ledger:
     """An open store. To be entered with ``async with``; raises what ``Database`` raises."""
 
     def __init__(
-        self, url: str, *, tenant: str = DEFAULT_TENANT, clock: Clock | None = None, lease_s: float = LEASE_S
+        self,
+        url: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        clock: Clock | None = None,
+        lease_s: float = LEASE_S,
+        offer_s: float = OFFER_S,
     ) -> None:
         self.database = Database(url, tenant=tenant, clock=clock)
         self.writer = Writer(self.database)
-        self.units = Units(self.database, self.writer)
+        self.units = Units(self.database, self.writer, offer_s=offer_s)
         self.sends = Sends(self.database, self.writer)
         self.broadcasts = Broadcasts(self.database, self.writer)
         self.progress = ProgressReader(self.database)
         self.unknown = Unknown(self.database, self.writer)
         self.workers = Workers(self.database, self.writer, lease_s=lease_s)
+        self.life = Life(self.workers)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.database)
             await stack.enter_async_context(self.writer)
-            await self.workers.register()
+            await stack.enter_async_context(self.life)
             self._open = stack.pop_all()
         return self
 

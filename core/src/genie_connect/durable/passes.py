@@ -15,6 +15,7 @@ from genie_connect.durable.content import BroadcastContent, message_of, recipien
 from genie_connect.durable.journal import UnitJournal, answer_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import ConfigurationError, NoConnection
+from genie_connect.failpoints import point
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Delivery, Recipient
 from genie_connect.model.message import Message
@@ -84,6 +85,7 @@ class Pass:
         """Try a chunk, some recipients at a time."""
         claim, message = self._claim, content.message
         rows = unpack(claim.recipients)
+        point("pass.begun")
         people = {position: recipient_of(rows[position]) for position in bitmap.positions(claim.open)}
         self._positions = {recipient.address.key: position for position, recipient in people.items()}
         clearance = await self._dispatcher.clear([each.address for each in people.values()], message.purpose)
@@ -121,9 +123,11 @@ class Pass:
     ) -> None:
         journal = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers)
         way = Way(timeout_s=self._timeout_s, policy=ONE_PASS, journal=journal, earlier=self._earlier(deliveries))
+        point("pass.deliver.before")
         outcomes, attempts = await self._dispatcher.deliver(
             message, deliveries, route, way, key=key, broadcast=broadcast
         )
+        point("pass.deliver.after")
         self._left.tried = self._left.tried or bool(attempts)
         # What the ledger has from the hand-overs need not be told again.
         news = [
@@ -151,8 +155,11 @@ class Pass:
             for outcome in outcomes
             if Address.parse(outcome.recipient).key in self._positions
         ]
-        if answers and not await self._ledger.units.settle(self._claim, answers):
-            raise StepBack("the unit is no longer held by this worker", hand_back=True)
+        if answers:
+            point("pass.settle.before")
+            if not await self._ledger.units.settle(self._claim, answers):
+                raise StepBack("the unit is no longer held by this worker", hand_back=True)
+            point("pass.settle.after")
 
     def _put_off(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from genie_connect.delivery.journal import Leaving, StepBack
 from genie_connect.durable.journal import STALE, UnitJournal, answer_of
 from genie_connect.durable.ledger import Ledger
+from genie_connect.failpoints import point
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.receipt import Attempt
 from genie_connect.store import bitmap
@@ -49,7 +50,9 @@ class PlainJournal:
             positions=bitmap.of(positions),
             started=leaving.started.timestamp(),
         )
+        point("plain.open.before")
         self._claim = await self._ledger.sends.open(self._make(), owner=self._ledger.workers.id, hand_over=hand_over)
+        point("plain.open.after")
         self._rest = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers)
         self._rest.resume(leaving.attempt_id, positions)
 
@@ -68,9 +71,11 @@ class PlainJournal:
             for key, outcome in (outcomes or {}).items()
             if key in self._positions and said.get(self._positions[key]) != outcome
         ]
+        point("plain.end.before")
         if news:
             await self._ledger.units.settle(self._claim, news)
         await self._ledger.units.finish(self._claim, giving_up=ENDED, hint=ENDED_HINT)
+        point("plain.end.after")
 
     async def abandon(self) -> None:
         """The caller was cancelled: who may have left is unknown."""

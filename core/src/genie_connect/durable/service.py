@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -14,8 +13,8 @@ import attrs
 
 from genie_connect.clock import Clock
 from genie_connect.config import EngineSection, StoreSection
-from genie_connect.delivery.connection import ConnectionConfig
 from genie_connect.delivery.dispatch import Dispatcher
+from genie_connect.durable.chores import Chores, share_health
 from genie_connect.durable.content import digest, message_bytes, message_of, recipient_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.plain import PlainJournal
@@ -23,7 +22,8 @@ from genie_connect.durable.schedule import Schedule
 from genie_connect.durable.worker import Worker, WorkerOptions
 from genie_connect.engine.contract import Place
 from genie_connect.engine.open import open_engine
-from genie_connect.errors import StoreError, ValidationError
+from genie_connect.errors import ValidationError
+from genie_connect.failpoints import point
 from genie_connect.model.address import Address
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.message import Message
@@ -32,20 +32,16 @@ from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Receipt
 from genie_connect.store.accepting import NewSend
 from genie_connect.store.claims import Claim
-from genie_connect.store.connections import load_connections
-from genie_connect.store.health import SharedHealth
 from genie_connect.store.packing import Packed, pack, unpack
 from genie_connect.store.schema import UnitState
-from genie_connect.store.secrets import Keys
 from genie_connect.store.sends import SendRecord
-from genie_connect.store.suppressions import SqlSuppressions
-from genie_connect.store.tokens import SharedLimiter
+from genie_connect.store.units import OFFER_S
 
 AT_ONCE: Final = 64
 """So many durable sends go on in the process that accepted them; those beyond wait in the ledger."""
+OFFER_IN_MEMORY_S: Final = 5.0
+"""For so long a unit may wait in the memory of one process before others are offered it too."""
 LOOK_EVERY_S: Final = 0.25
-HEALTH_EVERY_S: Final = 1.0
-_logger = logging.getLogger("genie_connect.durable")
 
 
 @attrs.frozen(kw_only=True)
@@ -65,11 +61,13 @@ class Durable:
 
     def __init__(self, store: StoreSection, engine: EngineSection, dispatcher: Dispatcher, clock: Clock) -> None:
         self.options = engine
-        self.ledger = Ledger(store.url, tenant=store.tenant, clock=clock, lease_s=engine.lease_s)
+        # What waits in the memory of a process dies with it: others are to be offered it soon.
+        offer_s = OFFER_IN_MEMORY_S if engine.url.startswith("embedded:") else OFFER_S
+        self.ledger = Ledger(
+            store.url, tenant=store.tenant, clock=clock, lease_s=engine.lease_s, offer_s=min(offer_s, engine.lease_s)
+        )
         self.worker: Worker | None = None
         self._engine_url = engine.url
-        self._store = store
-        self._clock = clock
         self._dispatcher = dispatcher
         self._stack = AsyncExitStack()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -78,46 +76,18 @@ class Durable:
         await self._stack.enter_async_context(self.ledger)
         return self
 
+    async def begin(self) -> None:
+        """Now that there are connections: look after them, and work, if wanted. Raises as ``make_worker`` does."""
+        chores = (share_health(self.ledger, self._dispatcher.connections),)
+        await self._stack.enter_async_context(Chores(chores))
+        if self.options.work:
+            await self._stack.enter_async_context(self.make_worker().working())
+        self._stack.push_async_callback(self._end_sends)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-    async def connections(self) -> tuple[ConnectionConfig, ...]:
-        """Those that are kept in the store. Raises ``StoreKey``."""
-        key = self._store.key
-        return await load_connections(self.ledger.database, None if key is None else Keys(key))
-
-    def suppressions(self) -> SqlSuppressions:
-        """Those that are kept in the store."""
-        return SqlSuppressions(self.ledger.database)
-
-    def share_rates(self) -> None:
-        """Let the rate of each connection hold for all processes on the store."""
-        for connection in self._dispatcher.connections.values():
-            config = connection.config
-            if config.rate_per_s is not None:
-                connection.limiter = SharedLimiter(
-                    self.ledger.database,
-                    connection.name,
-                    self._clock,
-                    rate_per_s=config.rate_per_s,
-                    concurrency=config.max_concurrent,
-                )
-
-    async def begin(self) -> None:
-        """Say from now on that we live, share what is known of connections, and work, unless others do that.
-
-        Raises ``ConfigurationError`` and ``EngineUnavailable``.
-        """
-        stack = self._stack
-        stack.push_async_callback(self.ledger.workers.leave)
-        for loop in (self._beat(), self._share_health()):
-            task = asyncio.create_task(loop, name="durable work")
-            stack.push_async_callback(_end, task)
-        if self.options.work:
-            await stack.enter_async_context(self.make_worker().working())
-        stack.push_async_callback(self._end_sends)
 
     def make_worker(self) -> Worker:
         """A worker of this host, with an engine of its own. Raises ``ConfigurationError``, ``EngineUnavailable``."""
@@ -144,13 +114,16 @@ class Durable:
         """Take a send in; it is on disk on return. Raises ``IdempotencyConflict``."""
         send = self._new_send(message, message_id, plan, options)
         ours = self.worker is not None and self.ledger.workers.fresh and len(self._under_way) < AT_ONCE
+        point("accept.before")
         accepted = await self.ledger.sends.accept(send, owner=self.ledger.workers.id if ours else None)
+        point("accept.after")
         if accepted.repeated:
             receipt = await self.receipt(accepted.unit)
             if receipt is not None:
                 return receipt
         if accepted.claim is not None:
             self._carry_out(accepted.claim)
+            point("accept.begun")
         elif self.worker is not None:
             self.worker.nudge()
         return Receipt(
@@ -223,34 +196,6 @@ class Durable:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-
-    async def _beat(self) -> None:
-        workers = self.ledger.workers
-        while True:
-            await asyncio.sleep(workers.beat_every_s)
-            try:
-                if not await workers.beat():
-                    _logger.warning("this process was taken for dead; it begins anew")
-                    await workers.register()
-                    if self.worker is not None:
-                        self.worker.fenced()
-            except StoreError as error:
-                _logger.warning("%s", error.message)
-
-    async def _share_health(self) -> None:
-        shared = SharedHealth(self.ledger.database, self.ledger.workers.id)
-        while True:
-            breakers = {name: each.breaker for name, each in self._dispatcher.connections.items()}
-            try:
-                await shared.exchange(breakers)
-            except StoreError as error:
-                _logger.warning("%s", error.message)
-            await asyncio.sleep(HEALTH_EVERY_S)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _receipt(record: SendRecord) -> Receipt:

@@ -1,7 +1,7 @@
 """A worker: takes units that an engine brings, passes over them, and looks after those of workers that died.
 
-The engine calls ``_work`` for each unit. Beside that the **sweep** marks workers that are dead, takes their units, and
-offers what is due to the engine, so that an engine that forgets, or was down, loses nothing.
+The engine calls ``_work`` for each unit. Beside that the **sweep** marks the dead, takes their units, and offers what
+is due to the engine, so that an engine that forgets or was down loses nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from genie_connect.durable.passes import MICRO_BATCH, Left, Pass, Unsendable
 from genie_connect.durable.schedule import Schedule
 from genie_connect.engine.contract import Engine, Work
 from genie_connect.errors import BroadcastStateError, EngineUnavailable, GenieConnectError, StoreError
+from genie_connect.failpoints import point
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.claims import Claim
 from genie_connect.store.schema import UnitKind
@@ -101,12 +102,6 @@ class Worker:
         """There is new work: look now."""
         self._wake.set()
 
-    def fenced(self) -> None:
-        """We were taken for dead: our units are others' by now."""
-        for task in list(self._under_way.values()):
-            task.cancel()
-        self._wake.set()
-
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Work until the end of the block; then units under way have ``grace_s`` seconds to end."""
@@ -114,7 +109,8 @@ class Worker:
             running = asyncio.create_task(
                 self._engine.run(self._work, concurrency=self._options.concurrency), name="engine"
             )
-            sweeping = asyncio.create_task(self._sweep(), name="worker sweep")
+            sweep = asyncio.create_task(self._sweep(), name="worker sweep")
+            self._ledger.life.on_fenced.append(self._fenced)
             try:
                 yield
             finally:
@@ -123,9 +119,11 @@ class Worker:
                 with contextlib.suppress(EngineUnavailable):
                     await self._engine.stop(self._options.grace_s)
                 await asyncio.gather(running, return_exceptions=True)
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
-                await self._release_strays()
+                sweep.cancel()
+                await asyncio.gather(sweep, return_exceptions=True)
+                self._ledger.life.on_fenced.remove(self._fenced)
+                with contextlib.suppress(StoreError):
+                    await self._release_strays()
 
     async def take(self, claim: Claim) -> None:
         """Work on a unit that was claimed as it was accepted."""
@@ -135,12 +133,15 @@ class Worker:
         self._queued.discard(work.unit)
         if not self._ledger.workers.fresh:
             raise StepBack("this worker is not taken for alive just now", hint="it registers anew by itself")
+        point("worker.claim.before")
         claim = await self._ledger.units.claim(work.unit, self._ledger.workers.id)
+        point("worker.claim.after")
         try:
             if claim is not None:
                 await self._carry_out(claim)
         finally:
             self._wake.set()
+        point("worker.returned")
 
     async def _carry_out(self, claim: Claim) -> None:
         task = asyncio.current_task()
@@ -191,9 +192,11 @@ class Worker:
         return content
 
     async def _end(self, claim: Claim, left: Left) -> None:
+        point("worker.end.before")
         if not left.outcomes:
             await self._ledger.units.finish(claim)
             self._done += 1
+            point("worker.end.done")
             return
         schedule, now = self._options.schedule, self._ledger.database.now()
         again = now + schedule.wait_s(claim.tries if left.tried else 0, left.outcomes.values())
@@ -203,6 +206,7 @@ class Worker:
             self._done += 1
         else:
             await self._ledger.units.release(claim, not_before=again, tried=left.tried)
+        point("worker.end.after")
 
     async def _unsendable(self, claim: Claim, why: str) -> None:
         """No connection could ever carry it as things are: a broadcast waits for a person, a send for better times."""
@@ -216,12 +220,21 @@ class Worker:
 
     async def _hand_back(self, claim: Claim, *, tried: bool = False) -> None:
         wait_s = self._options.schedule.wait_s(claim.tries, []) if tried else 0.0
+        point("worker.handed_back.before")
         try:
             await self._ledger.units.release(claim, not_before=self._ledger.database.now() + wait_s, tried=tried)
         except StoreError as error:
             # As long as we live nobody else takes it: it has to be given back once the store can be written.
             self._to_release.append(claim)
             self._trouble = error.message
+        point("worker.handed_back.after")
+
+    def _fenced(self) -> None:
+        # Others have these units by now, or will. What is said of them from here on changes nothing.
+        for task in list(self._under_way.values()):
+            task.cancel()
+        self._to_release.clear()
+        self._wake.set()
 
     async def _sweep(self) -> None:
         while not self._stopping.is_set():
@@ -244,7 +257,9 @@ class Worker:
             await self._release_strays()
             if await workers.watch():
                 _logger.warning("a worker has died; its units are taken over")
+            point("worker.watched")
             await units.reap()
+            point("worker.reaped")
             self._swept = now
         if not workers.fresh:
             return
@@ -256,15 +271,19 @@ class Worker:
                 await self._engine.submit(
                     [Work(unit=each.unit, priority=each.priority) for each in offered], transaction=transaction
                 )
+                point("worker.offering")
             return
         offered = await units.offer(room)
         if not offered:
             return
+        point("worker.offered")
         try:
             await self._engine.submit([Work(unit=each.unit, priority=each.priority) for each in offered])
         except EngineUnavailable:
             await units.withdraw([each.unit for each in offered])
+            point("worker.withdrawn")
             raise
+        point("worker.submitted")
         if not self._shared:
             self._queued.update(each.unit for each in offered)
 

@@ -99,26 +99,26 @@ class Broadcasts:
         Raises ``NoSuchBroadcast`` or ``BroadcastStateError``.
         """
         facts = {"duplicates": duplicates, "refused_rows": refused_rows}
-        return await self._change(broadcast, SEAL, facts)
+        return await self._changed(broadcast, SEAL, facts)
 
     async def start(self, broadcast: int) -> BroadcastRecord:
         """Let workers have it. Raises ``NoSuchBroadcast`` or ``BroadcastStateError``."""
-        return await self._change(broadcast, START, {"started": self._database.now()})
+        return await self._changed(broadcast, START, {"started": self._database.now()})
 
     async def pause(self, broadcast: int, *, reason: str | None = None) -> BroadcastRecord:
         """Let nobody leave any more for now. Raises ``NoSuchBroadcast`` or ``BroadcastStateError``.
 
         Hand-overs that are under way end, and are answered.
         """
-        return await self._change(broadcast, PAUSE, {"reason": reason})
+        return await self._changed(broadcast, PAUSE, {"reason": reason})
 
     async def resume(self, broadcast: int) -> BroadcastRecord:
         """Go on with a paused one. Raises ``NoSuchBroadcast`` or ``BroadcastStateError``."""
-        return await self._change(broadcast, RESUME, {"reason": None})
+        return await self._changed(broadcast, RESUME, {"reason": None})
 
     async def stop(self, broadcast: int, *, reason: str | None = None) -> BroadcastRecord:
         """End it for good: whoever has not left stays so. Raises ``NoSuchBroadcast`` or ``BroadcastStateError``."""
-        return await self._change(broadcast, STOP, {"reason": reason, "finished": self._database.now()})
+        return await self._changed(broadcast, STOP, {"reason": reason, "finished": self._database.now()})
 
     async def get(self, broadcast: int) -> BroadcastRecord:
         """A broadcast as it stands. Raises ``NoSuchBroadcast``."""
@@ -211,15 +211,15 @@ class Broadcasts:
             ],
         )
 
-    async def _change(self, broadcast: int, change: Change, facts: dict[str, Any]) -> BroadcastRecord:
-        return await self._writer.write(self._apply, _ChangeItem(broadcast, change, facts))
+    async def _changed(self, broadcast: int, change: Change, facts: dict[str, Any]) -> BroadcastRecord:
+        return await self._writer.write(self._change, _ChangeItem(broadcast, change, facts))
 
-    async def _apply(
+    async def _change(
         self, connection: AsyncConnection, items: Sequence[_ChangeItem]
     ) -> list[BroadcastRecord | Exception]:
-        return [await self._apply_one(connection, item) for item in items]
+        return [await self._change_one(connection, item) for item in items]
 
-    async def _apply_one(self, connection: AsyncConnection, item: _ChangeItem) -> BroadcastRecord | Exception:
+    async def _change_one(self, connection: AsyncConnection, item: _ChangeItem) -> BroadcastRecord | Exception:
         change = item.change
         facts = item.facts | (await self._totals(connection, item.broadcast) if change is SEAL else {})
         done = await connection.execute(

@@ -19,6 +19,7 @@ import attrs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.errors import StoreUnavailable
+from genie_connect.failpoints import write_point
 from genie_connect.store.database import Database
 
 I = TypeVar("I")  # noqa: E741  # item
@@ -126,6 +127,10 @@ class Writer:
         results: list[tuple[_Waiting, Any]] = []
         async with self._database.begin(synced=any(waiting.synced for waiting in batch)) as connection:
             for apply, group in kinds.items():
+                write_point(apply.__name__, "began")
                 found = await apply(connection, [waiting.item for waiting in group])
                 results.extend(zip(group, found, strict=True))
+                write_point(apply.__name__, "applied")
+        for apply in kinds:
+            write_point(apply.__name__, "committed")
         return results

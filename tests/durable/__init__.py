@@ -1,0 +1,1 @@
+"""Durable work: what is written down, when, and what comes of it."""
