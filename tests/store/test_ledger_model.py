@@ -13,6 +13,7 @@ from genie_connect.store.writer import Writer
 from tests.store.ledger_model import LedgerModel, Twice, make_template
 
 
+@pytest.mark.any_tenant
 @pytest.mark.parametrize("writing", [Writer, Twice])
 def test_nobody_twice_and_nobody_forgotten(writing: type[Writer], tmp_path: Path) -> None:
     """No recipient gets two copies, none is forgotten, and what left without an answer is listed."""
