@@ -29,7 +29,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test:test", "Test a connection step by step."),
     "plan": ("send:plan", "Explain how a message would be sent. Nothing is sent."),
     "send": ("send:send", "Send a message."),
-    "suppressions": ("suppressions:suppressions", "Add, remove, list and check suppressed addresses."),
+    "suppressions": ("suppressions:suppressions", "Add, remove, list, check, import and export suppressed addresses."),
+    "db": ("db:db", "Upgrade and check the store's tables, delete what is old."),
+    "secrets": ("secrets:secrets", "Make or change the key of the store's secrets."),
     "inbox": ("inbox:inbox", "Run a local SMTP server that shows what arrives."),
     "config": ("config:config", "Show or check the configuration."),
 }

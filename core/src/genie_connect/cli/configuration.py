@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from genie_connect.cli.options import CONFIG_VARIABLE, Options
-from genie_connect.config import SUPPRESSIONS_FILE, Config, load_config
-from genie_connect.delivery.suppression import FileSuppressions, SuppressionGate
+from genie_connect.config import Config, load_config
 from genie_connect.errors import ConfigurationError
 from genie_connect.host import Host
 from genie_connect.registry import Registry
@@ -36,10 +33,3 @@ def open_host(options: Options) -> Host:
 def registry(config: Config) -> Registry:
     """The installed connectors that the configuration allows."""
     return Registry.discover(allow=config.allow, safe_mode=config.safe_mode)
-
-
-def suppressions(options: Options) -> tuple[SuppressionGate, Path]:
-    """The suppressions, and the file they are in."""
-    config = configuration(options)
-    path = config.suppressions_file or Path(SUPPRESSIONS_FILE)
-    return SuppressionGate(FileSuppressions(path)), path

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from genie_connect.cli.configuration import suppressions as opened
+from genie_connect.cli.commands.suppression_files import export, import_
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.options import Command, Options, pass_options
+from genie_connect.cli.stores import suppression_list
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.model.address import Address
@@ -29,8 +29,8 @@ _scope: Callable[..., Any] = click.option("--scope", type=click.Choice([scope.va
 def suppressions() -> None:
     """Addresses that are not to be written to, checked before every send.
 
-    They are kept in the file that the configuration names ([suppressions] file = ...), or else in suppressions.jsonl
-    next to the configuration file.
+    They are kept in the store where the configuration names one; else in the file that it names ([suppressions]
+    file = ...), or in suppressions.jsonl next to the configuration file.
     """
 
 
@@ -56,22 +56,24 @@ def add(
 ) -> None:
     """Suppress addresses. Without --scope an unsubscribe stops marketing, anything else everything."""
     checked = _checked(addresses)
-    gate, path = opened(options)
     expires_s = None if days is None else days * DAY_S
 
-    async def run() -> list[Suppression]:
-        return [
-            await gate.add(address, reason=reason, scope=scope, source=source, expires_s=expires_s)
-            for address in checked
-        ]
+    async def run() -> tuple[list[Suppression], str]:
+        async with suppression_list(options) as (store, where):
+            gate = SuppressionGate(store)
+            added = [
+                await gate.add(address, reason=reason, scope=scope, source=source, expires_s=expires_s)
+                for address in checked
+            ]
+            return added, where
 
-    added = asyncio.run(run())
+    added, where = asyncio.run(run())
     if options.terminal.json:
-        options.terminal.document({"added": unstructure(added), "file": str(path)})
+        options.terminal.document({"added": unstructure(added), "file": where})
         return
     for suppression in added:
         options.terminal.line(f"suppressed {suppression.address.email} ({_words(suppression)})")
-    _say_where(options, path)
+    _say_where(options, where)
 
 
 @suppressions.command(cls=Command)
@@ -81,27 +83,31 @@ def add(
 def remove(options: Options, addresses: tuple[str, ...], scope: str | None) -> None:
     """Write to addresses again."""
     checked = _checked(addresses)
-    gate, path = opened(options)
 
-    async def run() -> dict[str, int]:
-        return {address.email: await gate.remove(address, scope=scope) for address in checked}
+    async def run() -> tuple[dict[str, int], str]:
+        async with suppression_list(options) as (store, where):
+            gate = SuppressionGate(store)
+            return {address.email: await gate.remove(address, scope=scope) for address in checked}, where
 
-    removed = asyncio.run(run())
+    removed, where = asyncio.run(run())
     if options.terminal.json:
-        options.terminal.document({"removed": removed, "file": str(path)})
+        options.terminal.document({"removed": removed, "file": where})
         return
     for email, count in removed.items():
         options.terminal.line(f"{email} is no longer suppressed" if count else f"{email} was not suppressed")
+
+
+suppressions.add_command(import_)
+suppressions.add_command(export)
 
 
 @suppressions.command("list", cls=Command)
 @pass_options
 def list_(options: Options) -> None:
     """List every suppression in the order of being added."""
-    gate, path = opened(options)
-    found = asyncio.run(_all(gate))
+    found, where = asyncio.run(_all(options))
     if options.terminal.json:
-        options.terminal.document({"suppressions": unstructure(found), "file": str(path)})
+        options.terminal.document({"suppressions": unstructure(found), "file": where})
         return
     rows = [
         (
@@ -118,7 +124,7 @@ def list_(options: Options) -> None:
         options.terminal.table(("address", "scope", "reason", "added", "expires", "source"), rows)
     else:
         options.terminal.say("nobody is suppressed")
-    _say_where(options, path)
+    _say_where(options, where)
 
 
 @suppressions.command(cls=Command)
@@ -133,8 +139,12 @@ def list_(options: Options) -> None:
 def check(options: Options, address: str, purpose: str) -> ExitCode:
     """Say whether an address may be written to; ends with 5 if not."""
     (checked,) = _checked((address,))
-    gate, _ = opened(options)
-    found = asyncio.run(gate.check(checked, Purpose(purpose)))
+
+    async def run() -> Suppression | None:
+        async with suppression_list(options) as (store, _):
+            return await SuppressionGate(store).check(checked, Purpose(purpose))
+
+    found = asyncio.run(run())
     if options.terminal.json:
         data = {"address": checked.email, "suppressed": found is not None, "suppression": unstructure(found)}
         options.terminal.document(data)
@@ -145,8 +155,9 @@ def check(options: Options, address: str, purpose: str) -> ExitCode:
     return ExitCode.OK if found is None else ExitCode.SUPPRESSED
 
 
-async def _all(gate: SuppressionGate) -> list[Suppression]:
-    return [suppression async for suppression in gate.all()]
+async def _all(options: Options) -> tuple[list[Suppression], str]:
+    async with suppression_list(options) as (store, where):
+        return [suppression async for suppression in store.all()], where
 
 
 def _checked(addresses: tuple[str, ...]) -> list[Address]:
@@ -169,5 +180,5 @@ def _words(suppression: Suppression) -> str:
     return f"{suppression.reason.value}, scope {suppression.scope.value}{until}{source}"
 
 
-def _say_where(options: Options, path: Path) -> None:
-    options.terminal.say(f"kept in {path}")
+def _say_where(options: Options, where: str) -> None:
+    options.terminal.say(f"kept in {where}")
