@@ -18,7 +18,7 @@ from genie_connect_spec.engine_contract import Calls, running, units
 from tests.engine.making import QUICK, nats
 from tests.servers.nats import Nats
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def engine_of(server: Nats, tenant: str, **options: float) -> NatsEngine:

@@ -17,7 +17,7 @@ from genie_connect_spec.engine_contract import Calls, running, units
 from tests.engine.making import QUICK, pgqueuer
 from tests.servers.postgresql import Postgresql
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def _ended_times(unit: int, least: int) -> Callable[[Calls], bool]:
 class EngineContract:
     """What every engine does. Override `recipe`."""
 
-    patience_s: ClassVar[float] = 30.0
+    patience_s: ClassVar[float] = 60.0
     """How long a test waits for what has to happen."""
 
     @pytest.fixture
