@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import click
@@ -12,12 +12,18 @@ import click
 from genie_connect.cli.__main__ import INSTALL
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.errors import (
+    BroadcastStateError,
     ConfigurationError,
     ConnectorUnavailable,
+    EngineUnavailable,
     GenieConnectError,
+    IdempotencyConflict,
     NoConnection,
+    NoSuchBroadcast,
+    NothingUnknown,
     Problem,
     SecretUnavailable,
+    StoreError,
     ValidationError,
 )
 from genie_connect.model.codec import unstructure
@@ -136,6 +142,15 @@ def _secret(error: SecretUnavailable) -> Report:
     )
 
 
+def _durable(code: ExitCode) -> Callable[[GenieConnectError], Report]:
+    def make(error: GenieConnectError) -> Report:
+        # These say what cannot be done, and behind a colon why.
+        what, _, why = error.message.partition(": ")
+        return Report(error=what, causes=_some(why), hints=_some(error.hint), code=code, kind=error.code)
+
+    return make
+
+
 def _ours(error: GenieConnectError) -> Report:
     return Report(error=error.message, hints=_some(error.hint), kind=error.code)
 
@@ -181,7 +196,8 @@ def _some(text: str) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
-_REPORTS: tuple[tuple[type[BaseException], Callable[[Any], Report]], ...] = (
+_Kinds: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...]"
+_REPORTS: tuple[tuple[_Kinds, Callable[[Any], Report]], ...] = (
     (Failed, _failed),
     (click.UsageError, _usage),
     (click.ClickException, _click),
@@ -190,6 +206,8 @@ _REPORTS: tuple[tuple[type[BaseException], Callable[[Any], Report]], ...] = (
     (ConfigurationError, _configuration),
     (ConnectorUnavailable, _unavailable),
     (SecretUnavailable, _secret),
+    ((StoreError, EngineUnavailable), _durable(ExitCode.STORE)),
+    ((NoSuchBroadcast, BroadcastStateError, NothingUnknown, IdempotencyConflict), _durable(ExitCode.STATE)),
     (GenieConnectError, _ours),
     (ModuleNotFoundError, _missing_module),
     (OSError, _system),

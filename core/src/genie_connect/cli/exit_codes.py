@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     SUPPRESSED = 5
     CONFIGURATION = 6
     NO_CONNECTION = 7
+    STORE = 8
+    STATE = 9
     GREETING = 21
     EHLO = 22
     SENDER = 23
@@ -28,14 +30,16 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: tuple[tuple[ExitCode, str], ...] = (
-    (ExitCode.OK, "done; for send: accepted for all who are not suppressed; with --dry-run: it could be sent"),
-    (ExitCode.ERROR, "wrong usage, a message that is not valid, or any other error"),
+    (ExitCode.OK, "done; send, broadcast: accepted for all who are not suppressed, or safe in the store as was asked"),
+    (ExitCode.ERROR, "wrong usage, a message or list that is not valid, or any other error"),
     (ExitCode.CONNECT, "test: the server cannot be found or reached"),
-    (ExitCode.NOT_ACCEPTED, "send: some recipients were deferred or rejected"),
-    (ExitCode.UNKNOWN, "send: for some recipients it is not known whether the message was taken"),
-    (ExitCode.SUPPRESSED, "send: all recipients are suppressed; suppressions check: the address is suppressed"),
+    (ExitCode.NOT_ACCEPTED, "send, broadcast: some were deferred or rejected, or rows broken, or it was stopped"),
+    (ExitCode.UNKNOWN, "send, broadcast: for some recipients it is not known whether the message was taken"),
+    (ExitCode.SUPPRESSED, "send, broadcast: all recipients are suppressed; suppressions check: the address is"),
     (ExitCode.CONFIGURATION, "the configuration cannot be used"),
-    (ExitCode.NO_CONNECTION, "send, plan: no connection can carry the message"),
+    (ExitCode.NO_CONNECTION, "send, plan, broadcast: no connection can carry the message"),
+    (ExitCode.STORE, "the store or its engine cannot be used: out of reach, another version, another key"),
+    (ExitCode.STATE, "it does not fit what is there: no such number, another state, known already, key used before"),
     (ExitCode.GREETING, "test: the server's greeting"),
     (ExitCode.EHLO, "test: EHLO"),
     (ExitCode.SENDER, "test: the sender was refused"),
