@@ -103,3 +103,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     made = Cli(tmp_path)
     made.configure(CONFIGURATION.format(folder=(tmp_path / "kept").as_posix()))
     return made
+
+
+@pytest.fixture
+def stored(cli: Cli) -> Cli:
+    """The same, with a store beside the configuration."""
+    cli.configure('[store]\nurl = "sqlite:///mail.db"\n\n' + (cli.folder / "genie-connect.toml").read_text())
+    return cli
