@@ -33,7 +33,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("db:db", "Upgrade and check the store's tables, delete what is old."),
     "secrets": ("secrets:secrets", "Make or change the key of the store's secrets."),
     "receipt": ("receipt:receipt", "Show what became of a send that the store has."),
-    "suppressions": ("suppressions:suppressions", "Add, remove, list and check suppressed addresses."),
     "inbox": ("inbox:inbox", "Run a local SMTP server that shows what arrives."),
     "config": ("config:config", "Show or check the configuration."),
 }
