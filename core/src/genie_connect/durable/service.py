@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -41,7 +41,9 @@ AT_ONCE: Final = 64
 """So many durable sends go on in the process that accepted them; those beyond wait in the ledger."""
 OFFER_IN_MEMORY_S: Final = 5.0
 """For so long a unit may wait in the memory of one process before others are offered it too."""
-LOOK_EVERY_S: Final = 0.25
+FIRST_LOOK_S: Final = 0.05
+LONGEST_LOOK_S: Final = 2.0
+"""How often a send is looked at that another process may be working on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +73,7 @@ class Durable:
         self._dispatcher = dispatcher
         self._stack = AsyncExitStack()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._ended: dict[int, asyncio.Event] = {}
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.ledger)
@@ -101,6 +104,7 @@ class Durable:
             self.ledger,
             open_engine(self._engine_url, place),
             self._dispatcher,
+            ended=self._has_ended,
             options=WorkerOptions(
                 concurrency=options.concurrency,
                 micro_batch=options.micro_batch,
@@ -156,14 +160,26 @@ class Durable:
 
     async def settled(self, unit: int, timeout_s: float) -> Receipt:
         """The receipt once nothing more is to come. Raises ``TimeoutError``, and ``ValidationError`` for no send."""
+        look_s = FIRST_LOOK_S
         async with asyncio.timeout(timeout_s):
             while True:
+                # Before looking, so that nothing that ends meanwhile is missed.
+                ended = self._ended.setdefault(unit, asyncio.Event())
                 receipt = await self.receipt(unit)
                 if receipt is None:
                     raise ValidationError.single("id", f"there is no send {unit}", "give the id of a receipt")
                 if not receipt.pending:
+                    self._ended.pop(unit, None)
                     return receipt
-                await asyncio.sleep(LOOK_EVERY_S)
+                # Here it may end at any time; of another process nothing tells us.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), look_s)
+                look_s = min(LONGEST_LOOK_S, look_s * 2)
+
+    def _has_ended(self, unit: int) -> None:
+        waited_for = self._ended.pop(unit, None)
+        if waited_for is not None:
+            waited_for.set()
 
     def _new_send(self, message: Message, message_id: str, plan: Plan, options: SendOptions) -> NewSend:
         content = message_bytes(message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -70,12 +70,20 @@ class Worker:
     """Works on units while it is entered (``async with worker.working():``)."""
 
     def __init__(
-        self, ledger: Ledger, engine: Engine, dispatcher: Dispatcher, *, options: WorkerOptions | None = None
+        self,
+        ledger: Ledger,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        *,
+        options: WorkerOptions | None = None,
+        ended: Callable[[int], None] = lambda unit: None,
     ) -> None:
+        """``ended`` is told of each unit whose work ended here, for good or for now."""
         self._ledger = ledger
         self._engine = engine
         self._dispatcher = dispatcher
         self._options = options or WorkerOptions()
+        self._ended = ended
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -161,6 +169,7 @@ class Worker:
             self._trouble = str(error) if isinstance(error, GenieConnectError) else type(error).__name__
         finally:
             self._under_way.pop(claim.unit, None)
+            self._ended(claim.unit)
 
     async def _pass_over(self, claim: Claim) -> None:
         if claim.expires is not None and claim.expires <= self._ledger.database.now():
