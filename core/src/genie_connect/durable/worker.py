@@ -132,6 +132,8 @@ class Worker:
                 self._ledger.life.on_fenced.remove(self._fenced)
                 with contextlib.suppress(StoreError):
                     await self._release_strays()
+                    # What waits in our memory goes with us: others are to have it at once.
+                    await self._ledger.units.withdraw(sorted(self._queued))
 
     async def take(self, claim: Claim) -> None:
         """Work on a unit that was claimed as it was accepted."""

@@ -234,6 +234,8 @@ class Broadcasts:
         if done.rowcount == 1 and change.into is BroadcastState.RUNNING:
             # There may be nobody to send to; or the last were answered while it was paused.
             await self._rows.close_broadcast(connection, item.broadcast)
+            # An engine that was told of some meanwhile has forgotten them: there was nothing to do for it.
+            await connection.execute(_OFFER_ANEW, {"b_broadcast": item.broadcast, "b_tenant": self._database.tenant})
         found = await self._find(connection, item.broadcast)
         repeated, item.seen = item.seen and isinstance(found, BroadcastRecord) and found.state is change.into, True
         if done.rowcount == 1 or repeated or isinstance(found, Exception):
@@ -320,6 +322,16 @@ def _record(row: AnyRow) -> BroadcastRecord:
 
 _BROADCAST: Final = sa.select(broadcasts).where(
     broadcasts.c.id == sa.bindparam("broadcast"), broadcasts.c.tenant == sa.bindparam("tenant")
+)
+_OFFER_ANEW: Final = (
+    sa.update(units)
+    .where(
+        units.c.broadcast_id == sa.bindparam("b_broadcast"),
+        units.c.tenant == sa.bindparam("b_tenant"),
+        units.c.state == UnitState.READY,
+        units.c.offered_until > 0,
+    )
+    .values(offered_until=0.0)
 )
 _STATE: Final = sa.select(broadcasts.c.state).where(
     broadcasts.c.id == sa.bindparam("broadcast"), broadcasts.c.tenant == sa.bindparam("tenant")

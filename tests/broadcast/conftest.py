@@ -1,0 +1,24 @@
+"""Hosts with a store, as the tests of durable work make them."""
+
+from __future__ import annotations
+
+from tests.durable.conftest import hosted, hosted_in_a_file
+from tests.store.conftest import (
+    database_url,
+    postgresql,
+    postgresql_template,
+    postgresql_url,
+    pytest_collection_modifyitems,
+    sqlite_url,
+)
+
+__all__ = [
+    "database_url",
+    "hosted",
+    "hosted_in_a_file",
+    "postgresql",
+    "postgresql_template",
+    "postgresql_url",
+    "pytest_collection_modifyitems",
+    "sqlite_url",
+]
