@@ -132,7 +132,7 @@ async def test_cancelling_in_the_stream_never_shifts_replies(pipelining: str, sc
         state.ladder.chunking_works = True
         sending = asyncio.create_task(plugin.connector_send(state, batch(*_copies(20)), context()))
         await server.wait_for_connections(1, 2)
-        while len(server.handed_over) < 3:  # noqa: ASYNC110  # the server tells of connections, not of messages
+        while len(server.handed_over) < 3:  # the server tells of connections, not of messages
             await asyncio.sleep(0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -202,7 +202,7 @@ async def test_nothing_is_written_while_the_network_takes_nothing(
         written: list[bytes] = []
         monkeypatch.setattr(connection, "_transport", _Spy(connection._transport, written))
         sending = asyncio.create_task(plugin.connector_send(state, batch(*_copies(5)), context()))
-        while state.pool._idle:  # noqa: ASYNC110  # taking a connection is no event
+        while state.pool._idle:  # taking a connection is no event
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert written == []
@@ -268,7 +268,7 @@ async def test_closing_lets_what_is_on_its_way_end(scripted_smtp: StartScriptedS
     server = await scripted_smtp([on("final", Delay(0.1))])
     state = await plugin.connector_open(settings_for(server, max_connections=1), plugin.Runtime(connection="primary"))
     sending = asyncio.create_task(plugin.connector_send(state, batch(*_copies(10)), context()))
-    while not server.handed_over:  # noqa: ASYNC110  # the server tells of connections, not of messages
+    while not server.handed_over:  # the server tells of connections, not of messages
         await asyncio.sleep(0)
     await plugin.connector_close(state)
     outcomes = await sending

@@ -225,7 +225,7 @@ async def test_open_connections_begin_together(scripted_smtp: StartScriptedSmtp)
         copies = [delivery(f"r{number}@x.example", number=number) for number in range(4)]
         sending = asyncio.create_task(plugin.connector_send(state, batch(*copies), context()))
         async with asyncio.timeout(2):
-            while server.wire.count(b"RCPT") < 3:  # noqa: ASYNC110  # the server tells of connections alone
+            while server.wire.count(b"RCPT") < 3:  # the server tells of connections alone
                 await asyncio.sleep(0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -365,7 +365,7 @@ async def test_cancelling_ends_everything(scripted_smtp: StartScriptedSmtp) -> N
     async with opened(settings_for(server)) as state:
         sending = asyncio.create_task(plugin.connector_send(state, batch(), context()))
         await server.wait_for_connections(1, 2)
-        while b"RCPT" not in server.wire:  # noqa: ASYNC110  # the server tells of connections, not of commands
+        while b"RCPT" not in server.wire:  # the server tells of connections, not of commands
             await asyncio.sleep(0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
