@@ -43,7 +43,7 @@ def test_a_server_is_upgraded_by_command(cli: Cli, server: Postgresql) -> None:
     cli.configure(f'[store]\nurl = "{server.make_database()}"\n')
     for command in (["db", "check"], ["db", "purge"], ["suppressions", "list"]):
         refused = cli(*command)
-        assert refused.exit_code == ExitCode.ERROR
+        assert refused.exit_code == ExitCode.STORE
         assert "has no tables" in refused.stderr
         assert "hint:  run: genie-connect db upgrade" in refused.stderr
     assert "is at version 0001 now; it had no tables" in cli("db", "upgrade").stdout
@@ -55,7 +55,7 @@ def test_a_store_that_cannot_be_used_is_one_error(stored: Cli) -> None:
     """What is wrong, and what to do, on standard error."""
     (stored.folder / "store.db").write_text("no database" * 100)
     result = stored("db", "check")
-    assert result.exit_code == ExitCode.ERROR
+    assert result.exit_code == ExitCode.STORE
     assert result.stderr.splitlines() == [
         "error: the store sqlite:///store.db cannot be used: the file is no SQLite database",
         "hint:  name another file, or move this one away",
@@ -101,7 +101,7 @@ def test_changes_the_key_of_the_secrets(stored: Cli, monkeypatch: pytest.MonkeyP
     stored.configure(STORE + 'key = "env:STORE_KEY"\n')
     monkeypatch.setenv("STORE_KEY", new)
     refused = stored("secrets", "rotate")
-    assert refused.exit_code == ExitCode.ERROR
+    assert refused.exit_code == ExitCode.STORE
     assert "cannot be decrypted with the store's key" in refused.stderr
     monkeypatch.setenv("STORE_KEY", f"{new},{old}")
     done = stored("secrets", "rotate")
@@ -148,7 +148,7 @@ def test_bad_rows_are_told_and_kept(stored: Cli) -> None:
     """The good ones are imported, the bad ones are in a file to be mended; the exit code says that there were some."""
     (stored.folder / "list.csv").write_text("email,extra\nada@example.com,1\nnobody,2\n")
     result = stored("suppressions", "import", "list.csv")
-    assert result.exit_code == ExitCode.ERROR
+    assert result.exit_code == ExitCode.STORE
     assert "line 3: address: 'nobody' is not an email address" in result.stderr
     assert "1 bad rows are in list.rejects.csv" in result.stderr
     assert "columns that say nothing here: extra" in result.stderr
@@ -160,7 +160,7 @@ def test_strict_imports_all_or_nothing(stored: Cli) -> None:
     """One bad row, and nothing is changed; no file is made."""
     (stored.folder / "list.csv").write_text("ada@example.com\nnobody\n")
     result = stored("suppressions", "import", "--strict", "list.csv")
-    assert result.exit_code == ExitCode.ERROR
+    assert result.exit_code == ExitCode.STORE
     assert "line 2.address: 'nobody' is not an email address" in result.stderr
     assert not (stored.folder / "list.rejects.csv").exists()
     assert stored.json("suppressions", "list")["suppressions"] == []
@@ -170,6 +170,6 @@ def test_an_export_that_fails_leaves_the_old_one(stored: Cli) -> None:
     """Whoever reads the file finds a whole list."""
     (stored.folder / "out.csv").write_text("old")
     (stored.folder / "store.db").write_text("no database" * 100)
-    assert stored("suppressions", "export", "out.csv").exit_code == ExitCode.ERROR
+    assert stored("suppressions", "export", "out.csv").exit_code == ExitCode.STORE
     assert (stored.folder / "out.csv").read_text() == "old"
     assert sorted(path.name for path in stored.folder.glob("*out*")) == ["out.csv"]
