@@ -56,10 +56,9 @@ def test_a_store_that_cannot_be_used_is_one_error(stored: Cli) -> None:
     (stored.folder / "store.db").write_text("no database" * 100)
     result = stored("db", "check")
     assert result.exit_code == ExitCode.STORE
-    assert result.stderr.splitlines() == [
-        "error: the store sqlite:///store.db cannot be used: the file is no SQLite database",
-        "hint:  name another file, or move this one away",
-    ]
+    assert "error: the store sqlite:///store.db cannot be used" in result.stderr
+    assert "the file is no SQLite database" in result.stderr
+    assert "name another file, or move this one away" in result.stderr
 
 
 def test_commands_of_the_store_need_one(cli: Cli) -> None:
@@ -148,7 +147,7 @@ def test_bad_rows_are_told_and_kept(stored: Cli) -> None:
     """The good ones are imported, the bad ones are in a file to be mended; the exit code says that there were some."""
     (stored.folder / "list.csv").write_text("email,extra\nada@example.com,1\nnobody,2\n")
     result = stored("suppressions", "import", "list.csv")
-    assert result.exit_code == ExitCode.STORE
+    assert result.exit_code == ExitCode.ERROR
     assert "line 3: address: 'nobody' is not an email address" in result.stderr
     assert "1 bad rows are in list.rejects.csv" in result.stderr
     assert "columns that say nothing here: extra" in result.stderr
@@ -160,7 +159,7 @@ def test_strict_imports_all_or_nothing(stored: Cli) -> None:
     """One bad row, and nothing is changed; no file is made."""
     (stored.folder / "list.csv").write_text("ada@example.com\nnobody\n")
     result = stored("suppressions", "import", "--strict", "list.csv")
-    assert result.exit_code == ExitCode.STORE
+    assert result.exit_code == ExitCode.ERROR
     assert "line 2.address: 'nobody' is not an email address" in result.stderr
     assert not (stored.folder / "list.rejects.csv").exists()
     assert stored.json("suppressions", "list")["suppressions"] == []
