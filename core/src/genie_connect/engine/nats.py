@@ -155,7 +155,9 @@ class NatsEngine:
 
         async def note(error: Exception) -> None:
             # Requests tell of their own failure; the client's log of them would name servers with their passwords.
-            errors[:] = [error]
+            # A server that lets nobody in may close before or after it says so: what it said counts.
+            if not (errors and "authorization" in str(errors[0]).lower()):
+                errors[:] = [error]
 
         try:
             async with asyncio.timeout(self._connect_timeout_s):
