@@ -267,7 +267,7 @@ async def main(url, keys):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-MANY = 3_000
+MANY = 2_000
 
 
 async def test_a_rotation_that_is_killed_loses_nothing(database: Database, database_url: str) -> None:

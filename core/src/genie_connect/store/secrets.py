@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -153,29 +153,50 @@ async def rotate(database: Database, keys: Keys) -> tuple[int, int]:
     May be ended at any moment and done again. Raises ``StoreKey`` where one cannot be decrypted; what was brought over
     before stays so. When it has returned, the other keys are of no more use.
     """
-    table = secrets.c
-    async with database.read() as connection:
-        chosen = sa.select(table.connection, table.field).where(table.tenant == database.tenant)
-        places = (await connection.execute(chosen.order_by(table.connection, table.field))).all()
-    done = 0
-    for start in range(0, len(places), BATCH):
+    done = count = 0
+    last = ("", "")
+    while True:
         async with database.begin() as connection:
-            for name, field in places[start : start + BATCH]:
-                done += await _rotate(connection, keys, (database.tenant, name, field), database.now())
-    return done, len(places)
+            rows = await _next(connection, database.tenant, last)
+            renewed = [row for row in (_renewed(keys, each, database.now()) for each in rows) if row is not None]
+            if renewed:
+                await connection.execute(_RENEW, renewed)
+        done, count = done + len(renewed), count + len(rows)
+        if len(rows) < BATCH:
+            return done, count
+        last = (rows[-1].connection, rows[-1].field)
 
 
-async def _rotate(connection: AsyncConnection, keys: Keys, place: Place, now: float) -> int:
-    tenant, name, field = place
+async def _next(connection: AsyncConnection, tenant: str, after: tuple[str, str]) -> Sequence[Any]:
+    """A batch of rows, which nobody else changes until the end of the transaction."""
     table = secrets.c
-    here = (table.tenant == tenant) & (table.connection == name) & (table.field == field)
-    old = await connection.scalar(sa.select(table.token).where(here))
-    # It may have been removed since, or entered anew.
-    if old is None or keys.is_current(bytes(old)):
-        return 0
-    token = keys.encrypt(place, keys.decrypt(place, bytes(old)))
-    # On PostgreSQL somebody may write it between the two statements: then that is newer than this.
-    changed = await connection.execute(
-        sa.update(secrets).where(here, table.token == old).values(token=token, updated=now)
+    rest = sa.tuple_(table.connection, table.field) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
+    chosen = sa.select(table.tenant, table.connection, table.field, table.token).where(table.tenant == tenant, rest)
+    in_order = chosen.order_by(table.connection, table.field).limit(BATCH).with_for_update()
+    return (await connection.execute(in_order)).all()
+
+
+def _renewed(keys: Keys, row: Any, now: float) -> dict[str, Any] | None:
+    place, token = (row.tenant, row.connection, row.field), bytes(row.token)
+    # Also read where it is under the first key: a token from another place is to be found, not to be kept.
+    value = keys.decrypt(place, token)
+    if keys.is_current(token):
+        return None
+    return {
+        "b_tenant": row.tenant,
+        "b_connection": row.connection,
+        "b_field": row.field,
+        "new_token": keys.encrypt(place, value),
+        "now": now,
+    }
+
+
+_RENEW: Final = (
+    sa.update(secrets)
+    .where(
+        secrets.c.tenant == sa.bindparam("b_tenant"),
+        secrets.c.connection == sa.bindparam("b_connection"),
+        secrets.c.field == sa.bindparam("b_field"),
     )
-    return changed.rowcount
+    .values(token=sa.bindparam("new_token"), updated=sa.bindparam("now"))
+)
