@@ -35,6 +35,7 @@ from genie_connect.errors import EngineUnavailable
 
 TASK = "genie_connect.unit"
 PRIORITIES = 10
+CONNECTIONS = 4
 TICK_S = 0.1
 """How often Celery's loop looks whether it is to end."""
 _logger = logging.getLogger(__name__)
@@ -84,9 +85,11 @@ class CeleryEngine:
             self._work(task, Work(unit=number, priority=priority, not_before=not_before))
 
         self._task = unit
+        # Not the app's own pool: Celery has one for all apps with the same broker, and closing it would close theirs.
+        self._connections = self._app.connection_for_write().Pool(CONNECTIONS)
         self._handler: Handler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[concurrent.futures.Future[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._worker: WorkController | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
@@ -100,8 +103,7 @@ class CeleryEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop(0)
-        self._app.producer_pool.force_close_all()
-        self._app.pool.force_close_all()
+        self._connections.force_close_all()
         self._app.close()
 
     async def submit(self, work: Sequence[Work], *, transaction: Any = None) -> None:
@@ -142,7 +144,7 @@ class CeleryEngine:
         if consumer is not None and not self._stopped.is_set():
             consumer.call_soon(consumer.cancel_task_queue, self._queue)
         if self._under_way and grace_s > 0:
-            await asyncio.wait([asyncio.wrap_future(call) for call in self._under_way], timeout=grace_s)
+            await asyncio.wait(self._under_way, timeout=grace_s)
         self._stopped.set()
 
     def _tick(self) -> None:
@@ -153,10 +155,7 @@ class CeleryEngine:
         """The task, in one of Celery's threads."""
         assert self._handler is not None
         assert self._loop is not None
-        if self._stopping:
-            raise Reject("stopping", requeue=True)
-        call = asyncio.run_coroutine_threadsafe(_awaited(self._handler, work), self._loop)
-        self._under_way.add(call)
+        call = asyncio.run_coroutine_threadsafe(self._call(self._handler, work), self._loop)
         try:
             call.result()
         except concurrent.futures.CancelledError:
@@ -166,15 +165,25 @@ class CeleryEngine:
             _logger.warning("unit %d failed (%s) and waits for %.1f s", work.unit, type(error).__name__, pause_s)
             # The next try is published before this one is acknowledged. The error's text stays here.
             raise task.retry(countdown=pause_s, exc=RuntimeError(type(error).__name__)) from None
+
+    async def _call(self, handler: Handler, work: Work) -> None:
+        """On the host's loop, where nothing comes between the question and the entry in the list."""
+        if self._stopping:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            await handler(work)
         finally:
-            self._under_way.discard(call)
+            self._under_way.discard(task)
 
     def _connect(self) -> None:
-        with self._app.connection_for_write() as connection:
+        with self._connections.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1)
 
     def _publish(self, work: Sequence[Work]) -> None:
-        with self._app.producer_pool.acquire(block=True) as producer:
+        with self._connections.acquire(block=True) as connection, self._app.amqp.Producer(connection) as producer:
             for item in work:
                 self._task.apply_async(
                     (item.unit, item.priority, item.not_before),
@@ -191,8 +200,3 @@ class CeleryEngine:
             raise EngineUnavailable(
                 f"the engine celery does not reach its broker ({type(error).__name__})", hint="look whether it runs"
             ) from None
-
-
-async def _awaited(handler: Handler, work: Work) -> None:
-    # What a handler is may be any awaitable; a thread can hand over coroutines only.
-    await handler(work)
