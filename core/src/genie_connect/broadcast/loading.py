@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 import attrs
 
-from genie_connect.broadcast.recipients import Row, Source, is_file, rows
+from genie_connect.broadcast.recipients import Source, is_file, rows
+from genie_connect.broadcast.row import Row
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.seen import Seen
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
@@ -68,10 +69,11 @@ class Loader:
         point("load.created")
         try:
             with self._reject_file(source) as reject:
-                async for batch in rows(source):
-                    for row in batch:
-                        self._take(row, reject)
-                    await self._write(broadcast, CHUNKS_AT_ONCE)
+                async with aclosing(rows(source)) as batches:
+                    async for batch in batches:
+                        for row in batch:
+                            self._take(row, reject)
+                        await self._write(broadcast, CHUNKS_AT_ONCE)
             if self._problems:
                 raise ValidationError(self._told(), what="recipients")
             self._close_chunk()

@@ -10,34 +10,25 @@ A row of a file has a column with the address (``email``, ``address`` or ``to``)
 from __future__ import annotations
 
 import asyncio
-import csv
 import gzip
-import io
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
+from genie_connect.broadcast.columns import HEADER_PREFIX, META_PREFIX, recipient_of
+from genie_connect.broadcast.csv_rows import csv_rows
+from genie_connect.broadcast.row import Row
 from genie_connect.errors import ConfigurationError, Problem, ValidationError
-from genie_connect.model.address import Address, AddressLike
+from genie_connect.model.address import AddressLike
 from genie_connect.model.batch import Recipient
 
 ROWS_AT_ONCE: Final = 500
-ADDRESS_COLUMNS: Final = ("email", "address", "to", "e-mail", "mail")
-HEADER_PREFIX: Final = "header:"
-META_PREFIX: Final = "meta:"
 Given: TypeAlias = "Recipient | AddressLike | Mapping[str, Any]"
 Source: TypeAlias = "str | Path | Iterable[Given] | AsyncIterable[Given]"
-
-
-class Row(NamedTuple):
-    """One row: its number in the source from 1, a recipient or problems, and what was given, for the reject file."""
-
-    number: int
-    recipient: Recipient | None
-    problems: tuple[Problem, ...]
-    given: Any
 
 
 def is_file(source: Source) -> bool:
@@ -45,12 +36,17 @@ def is_file(source: Source) -> bool:
     return isinstance(source, str | Path)
 
 
-async def rows(source: Source) -> AsyncIterator[list[Row]]:
+async def rows(source: Source) -> AsyncGenerator[list[Row]]:
     """All rows, some at a time. Raises ``ConfigurationError`` for a file that cannot be read at all."""
     if isinstance(source, str | Path):
         reader = _file_rows(Path(source))
-        while batch := await asyncio.to_thread(_some, reader):
-            yield batch
+        try:
+            while batch := await asyncio.to_thread(_some, reader):
+                yield batch
+        finally:
+            # Cancelled while the thread reads, it is closed once that has ended and nobody holds it any more.
+            with suppress(ValueError):
+                reader.close()
     elif isinstance(source, AsyncIterable):
         collected: list[Row] = []
         number = 0
@@ -81,50 +77,7 @@ def _row(number: int, given: Given) -> Row:
         return Row(number, None, error.problems, given)
 
 
-def recipient_of(given: Given) -> Recipient:
-    """A recipient from whatever it was given as. Raises ``ValidationError``."""
-    if isinstance(given, Recipient):
-        return given
-    if isinstance(given, Mapping):
-        return _from_mapping(given)
-    return Recipient(address=given)
-
-
-def _from_mapping(given: Mapping[str, Any]) -> Recipient:
-    address: Any = None
-    name = ""
-    merge: dict[str, str] = {}
-    headers: dict[str, str] = {}
-    metadata: dict[str, str] = {}
-    for key, value in given.items():
-        if value is None or value == "":
-            continue
-        lower = key.lower()
-        if lower in ADDRESS_COLUMNS and address is None:
-            address = value
-        elif lower.startswith(HEADER_PREFIX):
-            headers[key[len(HEADER_PREFIX) :]] = value
-        elif lower.startswith(META_PREFIX):
-            metadata[key[len(META_PREFIX) :]] = value
-        else:
-            merge[key] = value
-            if lower == "name":
-                name = str(value)
-    if address is None:
-        raise ValidationError.single(
-            "email", "has no value", f"give one of the columns {', '.join(ADDRESS_COLUMNS[:3])}"
-        )
-    if name and isinstance(address, str) and "<" not in address:
-        address = _named(address, name)
-    return Recipient(address=address, merge=merge, headers=headers, metadata=metadata)
-
-
-def _named(email: str, name: str) -> Address | str:
-    parsed = Address.parse(email.strip())
-    return Address(name=name, local=parsed.local, domain=parsed.domain)
-
-
-def _file_rows(path: Path) -> Iterator[Row]:
+def _file_rows(path: Path) -> Generator[Row]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = suffixes[-1:] == [".gz"]
     kind = (suffixes[-2:-1] if packed else suffixes[-1:]) or [""]
@@ -142,7 +95,7 @@ def _file_rows(path: Path) -> Iterator[Row]:
             yield from reader(file)
     except FileNotFoundError:
         raise ConfigurationError(f"there is no file {path}", hint="look at the path") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"the file {path} cannot be read: {error}") from None
 
 
@@ -152,40 +105,6 @@ def _plainly(path: Path) -> IO[bytes]:
 
 def _unpacked(path: Path) -> IO[bytes]:
     return gzip.GzipFile(path)  # type: ignore[return-value]  # it has what is used of a binary file
-
-
-def _csv(file: IO[bytes]) -> Iterator[Row]:
-    lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    head = lines.readline()
-    delimiter = max(",;\t|", key=head.count)
-    columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter), [])]
-    if not any(column.lower() in ADDRESS_COLUMNS for column in columns):
-        raise ConfigurationError(
-            f"no column of the recipients file holds the address: it has {', '.join(columns[:20]) or 'none'}",
-            hint=f"name one of them {', '.join(ADDRESS_COLUMNS[:3])}; the first line must hold the names",
-        )
-    reader = csv.reader(lines, delimiter=delimiter)
-    while True:
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(reader.line_num + 1, None, (Problem("", f"is no line of CSV: {error}", "repair it"),), "")
-            continue
-        if values:
-            yield _csv_row(reader.line_num + 1, columns, values)
-
-
-def _csv_row(number: int, columns: list[str], values: list[str]) -> Row:
-    given = dict(zip(columns, values, strict=False))
-    if len(values) != len(columns):
-        cause = f"has {len(values)} values where there are {len(columns)} columns"
-        problem = Problem("", cause, "put values that hold the separator in quotes")
-        return Row(number, None, (problem,), values)
-    if any("\udc80" <= character <= "\udcff" for value in values for character in value if not value.isascii()):
-        return Row(number, None, (Problem("", "is not UTF-8", "save the file as UTF-8"),), values)
-    return _row(number, given)
 
 
 def _json_lines(file: IO[bytes]) -> Iterator[Row]:
@@ -244,9 +163,9 @@ def _plain(value: Any) -> Any:
 
 
 _READERS: Final[Mapping[str, Callable[[IO[bytes]], Iterator[Row]]]] = {
-    ".csv": _csv,
-    ".tsv": _csv,
+    ".csv": csv_rows,
+    ".tsv": csv_rows,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
-    ".parquet": _csv,
+    ".parquet": csv_rows,
 }

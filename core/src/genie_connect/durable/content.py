@@ -11,10 +11,9 @@ import attrs
 
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.errors import StoreError, ValidationError
-from genie_connect.model.address import Address
+from genie_connect.model import known
 from genie_connect.model.batch import Recipient
 from genie_connect.model.codec import structure, unstructure
-from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.store.broadcasts import BroadcastRecord
@@ -56,19 +55,7 @@ def packed(recipient: Recipient) -> Packed:
 
 def recipient_of(row: Packed) -> Recipient:
     """A recipient from the ledger."""
-    return Recipient(
-        address=_address(row.address),
-        merge=FrozenMap(row.merge) if row.merge else EMPTY,
-        headers=FrozenMap(row.headers) if row.headers else EMPTY,
-        metadata=FrozenMap(row.metadata) if row.metadata else EMPTY,
-    )
-
-
-def _address(text: str) -> Address:
-    if text.endswith(">"):
-        return Address.parse(text)
-    local, _, domain = text.rpartition("@")
-    return Address(local=local, domain=domain)
+    return known.recipient_of(known.known_address(row.address), row.merge, row.headers, row.metadata)
 
 
 @attrs.frozen(kw_only=True)

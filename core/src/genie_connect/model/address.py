@@ -90,7 +90,7 @@ class Address:
         problem = text.line_problem(value, limit=1000)
         if problem:
             raise ValidationError([problem])
-        name, email = _split_name(value.strip(" "))
+        name, email = split_name(value.strip(" "))
         local, at, domain = email.rpartition("@")
         if not at:
             fix = "write it as name@example.com"
@@ -131,7 +131,8 @@ def addresses(values: AddressesLike) -> tuple[Address, ...]:
     return each(Address.parse, values, noun="an address")
 
 
-def _split_name(value: str) -> tuple[str, str]:
+def split_name(value: str) -> tuple[str, str]:
+    """The name and the address alone, neither of them checked. Raises ``ValidationError`` where they cannot be told."""
     if not value.endswith(">"):
         return "", value
     phrase, bracket, email = value[:-1].rpartition("<")

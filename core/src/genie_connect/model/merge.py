@@ -156,6 +156,8 @@ class Template:
     names: MergeFields = attrs.field(init=False)
     _in_texts: tuple[str, ...] = attrs.field(init=False, repr=False)
     _in_headers: FrozenMap[tuple[str, ...]] = attrs.field(init=False, repr=False)
+    _subject_room: int = attrs.field(init=False, repr=False)
+    _in_subject: tuple[str, ...] = attrs.field(init=False, repr=False)
 
     @names.default
     def _names(self) -> MergeFields:
@@ -173,6 +175,19 @@ class Template:
     def _required_in_headers(self) -> FrozenMap[tuple[str, ...]]:
         filled = {name: segments for name, segments in self.headers.items() if has_fields(segments)}
         return FrozenMap({name: _required(segments) for name, segments in filled.items()})
+
+    @_subject_room.default
+    def _characters_left_in_subject(self) -> int:
+        """How many each field may take there without a look at the whole; none, where a look is needed anyway."""
+        said = "".join(segment for segment in self.subject if isinstance(segment, str))
+        fields = [segment for segment in self.subject if isinstance(segment, Field)]
+        if "=" in said or any(field.default is not None for field in fields):
+            return 0
+        return (characters.MAX_LINE_CHARACTERS - len(said)) // max(1, len(fields))
+
+    @_in_subject.default
+    def _required_in_subject(self) -> tuple[str, ...]:
+        return _required(self.subject)
 
     def texts(self, merge: Mapping[str, str], own_headers: Iterable[str] = ()) -> Texts:
         """What one copy says, without the header fields that the recipient has of their own.
@@ -215,6 +230,8 @@ class Template:
 
         Header fields that the recipient has of their own replace the message's, which then need no data.
         """
+        if not self._in_headers and self._is_plain(merge):
+            return ()
         replaced = {name.lower() for name in own_headers}
         headers = [name for name in self._in_headers if name.lower() not in replaced]
         needed = dict.fromkeys((*self._in_texts, *(need for name in headers for need in self._in_headers[name])))
@@ -227,6 +244,17 @@ class Template:
         for name in headers:
             problems += _problems_of(partial(self.header_of, name), merge)
         return tuple(problems)
+
+    def _is_plain(self, merge: Mapping[str, str]) -> bool:
+        """Whether everything is there, and no value in the subject asks for a closer look: so with nearly all."""
+        for name in self._in_texts:
+            if name not in merge:
+                return False
+        for name in self._in_subject:
+            value = merge[name]
+            if len(value) > self._subject_room or not value.isascii() or not value.isprintable() or "=" in value:
+                return False
+        return bool(self._subject_room)
 
 
 def has_fields(segments: Sequence[Segment]) -> bool:

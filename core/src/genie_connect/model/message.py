@@ -80,6 +80,11 @@ def _tag(value: object) -> str:
     return tag
 
 
+def is_key(name: object) -> bool:
+    """Whether metadata and merge data may have an entry of that name."""
+    return isinstance(name, str) and _KEY.match(name) is not None
+
+
 def string_map(value: Mapping[str, Any] | None) -> FrozenMap[str]:
     """Metadata: plain keys to one-line text, every problem under its key. Numbers become text."""
     if value is None:
@@ -90,7 +95,7 @@ def string_map(value: Mapping[str, Any] | None) -> FrozenMap[str]:
     checked: dict[str, str] = {}
     for key, item in value.items():
         path = f"[{str(key)[:80]!r}]"
-        if not isinstance(key, str) or not _KEY.match(key):
+        if not is_key(key):
             fix = "a letter, then letters, digits, _ . or -, at most 64 characters"
             problems.append(Problem(path, "is not a metadata key", fix))
             continue
