@@ -31,7 +31,8 @@ from tests.faults.crash.naive import MESSAGE, recipients_of
 from tests.faults.crash.said import say
 
 NAME: Final = "news"
-SENDERS: Final = 4
+SENDERS: Final = 2
+PAUSE_S: Final = 0.1
 PATIENCE_S: Final[dict[type, dict[str, float]]] = {
     Units: {"offer_s": 2.0},
     NatsEngine: {"ack_wait_s": 2.0},
@@ -45,7 +46,10 @@ def host_of(options: dict[str, Any], *, work: bool) -> Host:
     """The host of this process."""
     for service, shorter in PATIENCE_S.items():
         service.__init__.__kwdefaults__.update(shorter)  # type: ignore[misc]
-    return Host.open(options["config"], registry=options.get("registry"), work=work)
+    config = options["config"]
+    if "grace_s" in options:
+        config = {**config, "engine": {**config["engine"], "grace_s": options["grace_s"]}}
+    return Host.open(config, registry=options.get("registry"), work=work)
 
 
 async def upgrade_all(options: dict[str, Any]) -> None:
@@ -60,6 +64,8 @@ async def upgrade_all(options: dict[str, Any]) -> None:
 async def load(options: dict[str, Any]) -> None:
     """Load a broadcast and start it, unless a former life has done so: a host looks before it loads again."""
     async with host_of(options, work=False) as host:
+        # Somebody who is not to be written to, so that there are outcomes without a hand-over.
+        await host.suppressions.add(recipients_of(3, 1, "b")[0])
         there = {(await each.progress()).state: each for each in await host.broadcasts()}
         # What was not loaded whole never starts, and is put out of the way.
         if half := there.pop("loading", None):
@@ -89,7 +95,24 @@ async def send(options: dict[str, Any]) -> None:
 
         while True:
             await asyncio.gather(*(one(next(numbers)) for _ in range(SENDERS)))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(PAUSE_S)
+
+
+async def plain(options: dict[str, Any]) -> None:
+    """Send and wait for each result, as most hosts do."""
+    async with host_of(options, work=False) as host:
+        for number in range(options["first"], options["first"] + options["count"]):
+            (recipient,) = recipients_of(number, 1, "p")
+            receipt = await host.send(attrs.evolve(MESSAGE, to=[recipient]))
+            say(f"told {number} {receipt.outcomes[recipient].state.value}")
+
+
+async def resolve(options: dict[str, Any]) -> None:
+    """Settle what is unknown, by what the server is known to have."""
+    taken = set(options["taken"])
+    async with host_of(options, work=False) as host:
+        for copy in await host.unknown(limit=1000):
+            await host.resolve(copy.unit, copy.position, "accepted" if copy.recipient in taken else "resend")
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -148,4 +171,12 @@ async def _unfinished(store: Database) -> int:
         return int(await connection.scalar(chosen) or 0)
 
 
-ROLES: Final[dict[str, Any]] = {"upgrade": upgrade_all, "load": load, "send": send, "work": work, "look": look}
+ROLES: Final[dict[str, Any]] = {
+    "upgrade": upgrade_all,
+    "load": load,
+    "send": send,
+    "plain": plain,
+    "work": work,
+    "resolve": resolve,
+    "look": look,
+}

@@ -14,9 +14,11 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from genie_connect import failpoints
 from genie_connect.host import Host
-from tests.faults.crash import hosts, naive, points
+from tests.faults.crash import hosts, naive
 from tests.faults.crash.receiver import Copies, Session
+from tests.faults.crash.sabotage import SABOTAGE
 
 Role: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 ROLES: Mapping[str, Role] = {
@@ -30,8 +32,10 @@ WARM: dict[str, Any] = {}
 
 def live(role: str, options: dict[str, Any]) -> None:
     """Be a process of that role until the work is done, or somebody kills it."""
-    if point := options.get("point"):
-        points.arm(*point, after=options.get("after", 0))
+    # Read when the process begins, which a fork does not do.
+    failpoints._armed = failpoints._Armed(options.get("point", ""))
+    if sabotage := options.get("without"):
+        SABOTAGE[sabotage]()
     asyncio.run(_run(ROLES[role]({**WARM, **options})))
 
 

@@ -43,6 +43,7 @@ class Run:
         self.total = 0
         self.acknowledged: set[int] = set()
         self.kills = 0
+        self._at_work: list[Life] = []
         self._common = {"config": ground.config(attrs.asdict(self.shape), **settings)}
 
     def birth(self, role: str, **options: Any) -> Life:
@@ -96,15 +97,20 @@ class Run:
             seen = self.look()
             if not seen["unfinished"] or time.monotonic() > deadline:
                 return seen
-            time.sleep(0.2)
+            dead = [life for life in self._at_work if not life.alive]
+            if dead:
+                raise DiedByItself(f"a worker died by itself\n{dead[0].errors()}")
+            time.sleep(0.3)
 
     @contextmanager
     def workers(self, number: int, **options: Any) -> Iterator[list[Life]]:
         """So many workers for as long as the block runs."""
         lives = [self.worker(**options) for _ in range(number)]
+        self._at_work = lives
         try:
             yield lives
         finally:
+            self._at_work = []
             for life in lives:
                 life.kill()
 

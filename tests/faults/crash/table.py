@@ -35,11 +35,22 @@ HEADINGS = ("scenario", "ledger", "database", "engine", "kills", "recipients", "
 
 
 def lines_of(reports: Iterable[Any]) -> list[Line]:
-    """The lines that the reports of the tests carry, in the order of the table."""
+    """The lines that the reports of the tests carry, those of one scenario and ground together, in order."""
     found = [
         Line(**json.loads(value)) for report in reports for name, value in report.user_properties if name == PROPERTY
     ]
-    return sorted(found, key=lambda line: (line.scenario, not line.ledger, line.database, line.engine))
+    together: dict[tuple[str, bool, str, str], Line] = {}
+    for line in found:
+        place = (line.scenario, not line.ledger, line.database, line.engine)
+        together[place] = line if place not in together else _added(together[place], line)
+    return [together[place] for place in sorted(together)]
+
+
+def _added(one: Line, other: Line) -> Line:
+    names = ("kills", "recipients", "lost", "repeated", "unknown")
+    summed = {name: getattr(one, name) + getattr(other, name) for name in names}
+    bound = None if one.bound is None or other.bound is None else one.bound + other.bound
+    return attrs.evolve(one, bound=bound, **summed)
 
 
 def markdown(lines: Iterable[Line]) -> str:
