@@ -30,6 +30,8 @@ from genie_connect.store.schema import UnitKind
 
 _logger = logging.getLogger("genie_connect.worker")
 SWEEP_S: Final = 1.0
+SWEEPS_PER_BEAT: Final = 3
+"""With a short lease the others are looked at more often: a silence counts only where somebody listened."""
 LEAST_QUEUED: Final = 32
 """So many units wait in an engine that several workers share, however few of them there are."""
 EXPIRED: Final = "expired"
@@ -256,15 +258,15 @@ class Worker:
             except (StoreError, EngineUnavailable) as error:
                 self._trouble = error.message
                 _logger.warning("%s", error.message)
-                await asyncio.sleep(SWEEP_S)
+                await asyncio.sleep(self._sweep_every_s)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), SWEEP_S)
+                await asyncio.wait_for(self._wake.wait(), self._sweep_every_s)
 
     async def _look_after_units(self) -> None:
         units, workers = self._ledger.units, self._ledger.workers
         now = self._now()
-        if now - self._swept >= SWEEP_S:
+        if now - self._swept >= self._sweep_every_s:
             await self._release_strays()
             if await workers.watch():
                 _logger.warning("a worker has died; its units are taken over")
@@ -297,6 +299,10 @@ class Worker:
         point("worker.submitted")
         if not self._shared:
             self._queued.update(each.unit for each in offered)
+
+    @property
+    def _sweep_every_s(self) -> float:
+        return min(SWEEP_S, self._ledger.workers.beat_every_s / SWEEPS_PER_BEAT)
 
     @property
     def _shared(self) -> bool:
