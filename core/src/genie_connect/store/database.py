@@ -29,6 +29,8 @@ DEFAULT_TENANT = "default"
 BUSY_TIMEOUT_MS = 30_000
 WAL_PAUSE_MS = 20
 READERS = 4
+HUNG_AFTER_S = 10.0
+"""Our transactions take milliseconds: one that is silent for so long hangs, or its network was cut. PostgreSQL only."""
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -39,10 +41,18 @@ class Database:
     ``StoreUnavailable``, ``StoreVersion``, on entering, and ``ConfigurationError`` for a URL of another kind.
     """
 
-    def __init__(self, url: str, *, tenant: str = DEFAULT_TENANT, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        clock: Clock | None = None,
+        hung_after_s: float = HUNG_AFTER_S,
+    ) -> None:
         self.url = _parsed(url)
         self.tenant = tenant
         self.clock = clock or SystemClock()
+        self._hung_after_s = hung_after_s
         self._writing: AsyncEngine | None = None
         self._reading: AsyncEngine | None = None
 
@@ -80,8 +90,14 @@ class Database:
             self._writing = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
             self._reading = _sqlite_engine(self.url, size=READERS, begin="BEGIN")
         else:
+            # The server then ends it: its locks would hold up whoever is to take over that process's work.
+            settings = {"idle_in_transaction_session_timeout": str(round(self._hung_after_s * 1000))}
             self._writing = self._reading = create_async_engine(
-                self.url, pool_size=READERS + 1, max_overflow=READERS, pool_pre_ping=True
+                self.url,
+                pool_size=READERS + 1,
+                max_overflow=READERS,
+                pool_pre_ping=True,
+                connect_args={"server_settings": settings},
             )
 
     async def close(self) -> None:
