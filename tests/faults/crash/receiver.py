@@ -194,6 +194,8 @@ class Session(asyncio.Protocol):
             self._say(b"250 2.0.0 Ok: queued")
 
     def _answer(self) -> None:
+        if self._transport.is_closing():
+            return
         self._waits = False
         self._say(b"250 2.0.0 Ok: queued")
         self._go_on()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import attrs
@@ -82,6 +84,27 @@ class Run:
             raise DiedByItself(f"{life.role} had died\n{life.errors()}")
         self.kills += 1
         self.heard(life)
+
+    def freeze(self, life: Life) -> None:
+        """Stop a process where it is; not in the middle of a write to a file, which nobody else could write to then."""
+        while True:
+            life.send(signal.SIGSTOP)
+            if self._can_be_written():
+                return
+            life.send(signal.SIGCONT)
+            time.sleep(0.01)
+
+    def _can_be_written(self) -> bool:
+        if self.ground.database != "sqlite":
+            return True
+        path = self.ground.store_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as store:
+            try:
+                store.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            store.execute("ROLLBACK")
+        return True
 
     def look(self) -> dict[str, Any]:
         """What the ledger says."""

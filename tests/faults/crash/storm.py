@@ -20,7 +20,9 @@ class Storm:
     pause_s: float
     seed: int
     workers: int = 1
-    sender_share: float = 0.3
+    sender_share: float = 0.2
+    begun_share: float = 0.7
+    """Of how many it is waited for that they are at work; the others may die as they begin."""
 
 
 def rage(run: Run, storm: Storm) -> None:
@@ -35,8 +37,10 @@ def rage(run: Run, storm: Storm) -> None:
             sender = run.sender()
         else:
             place = moments.randrange(len(workers))
+            if moments.random() < storm.begun_share:
+                workers[place].expect("working")
+                time.sleep(moments.uniform(0.0, storm.pause_s))
             run.kill(workers[place])
-            # Not waited for: the next kill may well come before it has begun to work.
             workers[place] = run.birth("work")
     for life in (*workers, sender):
         life.kill()
@@ -73,7 +77,7 @@ def freeze(run: Run, frost: Frost, workers: list[Life]) -> int:
             run.kill(workers[place])
             workers[place] = run.birth("work")
         else:
-            workers[place].send(signal.SIGSTOP)
+            run.freeze(workers[place])
             asleep[place] = time.monotonic() + moments.uniform(0.1, 2.5) * frost.lease_s
     _wake(workers, dict.fromkeys(asleep, 0.0))
     return blows

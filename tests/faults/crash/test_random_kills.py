@@ -25,7 +25,7 @@ def test_no_kill_loses_or_repeats(field: Field, report: Report, database: str, e
     run = Run(field.ground(database, engine), Shape(concurrency=1 + part % 2))
     run.ground.receiver.behave(put_off_of_1000=20, refused_of_1000=10)
     run.upgrade()
-    run.load(KILLS * 100)
-    rage(run, Storm(kills=KILLS, pause_s=0.5, seed=part, workers=1 + part // 2))
+    run.load(KILLS * 60)
+    rage(run, Storm(kills=KILLS, pause_s=0.3, seed=part, workers=1 + part // 2))
     with run.workers(2):
         run.ended_as_promised(report, "killed at random moments", bound=run.kills * run.shape.micro_batch)

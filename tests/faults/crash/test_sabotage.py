@@ -44,7 +44,7 @@ def test_ledger_without_fence_is_caught(field: Field, without: str) -> None:
     run = half_sent(field)
     sleeper = run.worker(without=without)
     in_the_middle(run)
-    sleeper.send(signal.SIGSTOP)
+    run.freeze(sleeper)
     with run.workers(1, without=without):
         seen = run.settle(30.0)
         assert not seen["unfinished"], seen
