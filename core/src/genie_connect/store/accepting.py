@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import sqlalchemy as sa
@@ -13,8 +13,20 @@ from genie_connect.errors import IdempotencyConflict
 from genie_connect.store import bitmap
 from genie_connect.store.claims import Claim, HandOver, SendContent
 from genie_connect.store.database import Database
+from genie_connect.store.hand_overs import BEGUN, attempt_row
 from genie_connect.store.schema import UnitKind, UnitState, attempts, idempotency, sends, units
-from genie_connect.store.statements import Dialect
+from genie_connect.store.statements import Dialect, Many
+
+FIRST_EPOCH: Final = 1
+"""That of a send which somebody owns from the beginning."""
+_UNIT: Final = (
+    *("id", "tenant", "kind", "state", "epoch", "owner", "not_before", "expires", "priority", "size"),
+    *("intent", "done"),
+)
+_SEND: Final = (
+    *("unit_id", "tenant", "message_id", "recipients", "message", "plan", "only", "key", "at_least_once", "durable"),
+    "created",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -64,10 +76,11 @@ class Accepting:
         self._database = database
         self._key_kept_s = key_kept_s
         self._dialect = Dialect(database)
-        self._units = self._dialect.ignore(units)
-        self._sends = self._dialect.ignore(sends)
-        self._attempts = self._dialect.ignore(attempts)
-        self._take_key = self._dialect.put(idempotency, unless=idempotency.c.until > sa.bindparam("b_now"))
+        self._units = Many(database, self._dialect.ignore(units), *_UNIT)
+        self._sends = Many(database, self._dialect.ignore(sends), *_SEND)
+        self._attempts = Many(database, self._dialect.ignore(attempts), *BEGUN)
+        free = self._dialect.put(idempotency, unless=idempotency.c.until > sa.bindparam("b_now"))
+        self._take_key = Many(database, free, *idempotency.c.keys())
         self._keys = sa.select(idempotency.c.key, idempotency.c.unit_id, idempotency.c.digest).where(
             idempotency.c.tenant == sa.bindparam("tenant"),
             self._dialect.among(idempotency.c.key, "keys"),
@@ -84,13 +97,15 @@ class Accepting:
             for item, result in zip(items, results, strict=True)
             if isinstance(result, Accepted) and not result.repeated
         ]
-        if new:
-            now = self._database.now()
-            await connection.execute(self._units, [self._unit_row(item, now) for item in new])
-            await connection.execute(self._sends, [self._send_row(item, now) for item in new])
-        begun = [self._attempt_row(item.unit or 0, item.hand_over) for item in new if item.hand_over is not None]
-        if begun:
-            await connection.execute(self._attempts, begun)
+        now, tenant = self._database.now(), self._database.tenant
+        await self._units.run(connection, [self._unit_row(item, now) for item in new])
+        await self._sends.run(connection, [self._send_row(item, now) for item in new])
+        begun = [
+            attempt_row(tenant, item.unit or 0, FIRST_EPOCH, item.hand_over)
+            for item in new
+            if item.hand_over is not None
+        ]
+        await self._attempts.run(connection, begun)
         return results
 
     async def earlier(self, connection: AsyncConnection, key: str, digest: bytes) -> int | None:
@@ -123,7 +138,7 @@ class Accepting:
         now = self._database.now()
         # In one order, so that two processes with the same keys do not wait for each other.
         rows = [self._key_row(key, first[key], now) | {"b_now": now} for key in sorted(first)]
-        await connection.execute(self._take_key, rows)
+        await self._take_key.run(connection, rows)
         return await self._holders(connection, sorted(first))
 
     async def _holders(self, connection: AsyncConnection, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
@@ -150,7 +165,7 @@ class Accepting:
             return None
         return Claim(
             unit=item.unit or 0,
-            epoch=1,
+            epoch=FIRST_EPOCH,
             owner=item.owner,
             kind=UnitKind.SEND,
             size=send.size,
@@ -177,7 +192,7 @@ class Accepting:
             "tenant": self._database.tenant,
             "kind": UnitKind.SEND,
             "state": state,
-            "epoch": 1 if owned else 0,
+            "epoch": FIRST_EPOCH if owned else 0,
             "owner": item.owner if owned else None,
             "not_before": now if send.not_before is None else send.not_before,
             "expires": send.expires,
@@ -201,19 +216,6 @@ class Accepting:
             "at_least_once": send.at_least_once,
             "durable": item.hand_over is None,
             "created": now,
-        }
-
-    def _attempt_row(self, unit: int, hand_over: HandOver) -> dict[str, Any]:
-        return {
-            "id": hand_over.attempt_id,
-            "tenant": self._database.tenant,
-            "unit_id": unit,
-            "epoch": 1,
-            "connection": hand_over.connection,
-            "key": hand_over.key,
-            "positions": bitmap.dump(hand_over.positions),
-            "recipients": hand_over.positions.bit_count(),
-            "started": hand_over.started,
         }
 
     def _key_row(self, key: str, item: AcceptItem, now: float) -> dict[str, Any]:

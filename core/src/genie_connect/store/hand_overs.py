@@ -25,12 +25,14 @@ from genie_connect.store.database import Database
 from genie_connect.store.late_answers import LateAnswers
 from genie_connect.store.outcome_rows import to_row
 from genie_connect.store.schema import UnitKind, UnitState, accepted_ids, attempts, outcomes
-from genie_connect.store.statements import Dialect
+from genie_connect.store.statements import Dialect, Many
 from genie_connect.store.unit_rows import UnitRow, UnitRows
 
 LOST: Final = "the unit is no longer held by this worker"
 PAUSED: Final = "the broadcast is not running"
 SETTLED: Final = "somebody of this hand-over is settled already"
+BEGUN: Final = ("unit_id", "id", "tenant", "epoch", "connection", "key", "positions", "recipients", "started")
+"""What is known of an attempt before the first byte leaves."""
 
 
 @attrs.frozen(eq=False)
@@ -63,12 +65,14 @@ class HandOvers:
         self._late = LateAnswers(database)
         dialect = Dialect(database)
         self._values = dialect.values
-        self._begin = dialect.ignore(attempts)
-        self._put = dialect.put(outcomes, counting="tries")
+        self._begin = Many(database, dialect.ignore(attempts), *BEGUN)
+        self._complete_attempts = Many(database, _COMPLETE)
+        self._put = Many(database, dialect.put(outcomes, counting="tries"), *outcomes.c.keys())
+        self._forget = Many(database, _FORGET)
         self._keep_ids = dialect.ignore(accepted_ids)
         ours = attempts.c.tenant == sa.bindparam("tenant")
         self._completed = sa.select(attempts.c.id).where(
-            ours, dialect.among(attempts.c.id, "ids"), attempts.c.outcome.is_not(None)
+            ours, dialect.among(attempts.c.unit_id, "ids"), attempts.c.outcome.is_not(None)
         )
         self._spoken_of = sa.select(outcomes.c.unit_id, outcomes.c.position).where(
             outcomes.c.tenant == sa.bindparam("tenant"), dialect.among(outcomes.c.unit_id, "ids")
@@ -80,25 +84,13 @@ class HandOvers:
         results: list[Exception | None] = [_obstacle(rows.get(item.claim.unit), item) for item in items]
         free = [item for item, result in zip(items, results, strict=True) if result is None]
         if free:
-            await connection.execute(self._begin, [self.attempt_row(item.claim, item.hand_over) for item in free])
+            tenant = self._database.tenant
+            begun = [attempt_row(tenant, item.claim.unit, item.claim.epoch, item.hand_over) for item in free]
+            await self._begin.run(connection, begun)
             for item in free:
                 rows[item.claim.unit].intent |= item.hand_over.positions
             await self._rows.intend(connection, [rows[unit] for unit in {item.claim.unit for item in free}])
         return results
-
-    def attempt_row(self, claim: Claim, hand_over: HandOver) -> dict[str, Any]:
-        """The row of an attempt that is about to begin."""
-        return {
-            "id": hand_over.attempt_id,
-            "tenant": self._database.tenant,
-            "unit_id": claim.unit,
-            "epoch": claim.epoch,
-            "connection": hand_over.connection,
-            "key": hand_over.key,
-            "positions": bitmap.dump(hand_over.positions),
-            "recipients": hand_over.positions.bit_count(),
-            "started": hand_over.started,
-        }
 
     async def answered(self, connection: AsyncConnection, items: Sequence[AnsweredItem]) -> list[bool]:
         """Keep what came of hand-overs. ``False`` where the unit is another's by now: a late answer."""
@@ -120,15 +112,13 @@ class HandOvers:
 
     async def _known(self, connection: AsyncConnection, items: Iterable[AnsweredItem]) -> set[str]:
         """The attempts that were completed when the same write was done before, and its commit not heard of."""
-        ids = [item.attempt.id for item in items if item.kept is not None and item.attempt is not None]
+        ids = sorted({item.claim.unit for item in items if item.kept is not None})
         if not ids:
             return set()
         return set(await connection.scalars(self._completed, self._bound(ids)))
 
     async def _complete(self, connection: AsyncConnection, items: Sequence[AnsweredItem]) -> None:
-        completed = [self._completion(item) for item in items]
-        if completed:
-            await connection.execute(_COMPLETE, completed)
+        await self._complete_attempts.run(connection, [self._completion(item) for item in items])
         ids = [row for row in map(self._id_row, items) if row is not None]
         if ids:
             await connection.execute(self._keep_ids, ids)
@@ -138,6 +128,7 @@ class HandOvers:
         if attempt is None:
             raise AssertionError("only attempts are completed")
         return {
+            "b_unit": item.claim.unit,
             "b_id": attempt.id,
             "b_tenant": self._database.tenant,
             "ms": attempt.ms,
@@ -182,10 +173,8 @@ class HandOvers:
                     )
             if row.complete:
                 row.move(UnitState.DONE)
-        if written:
-            await connection.execute(self._put, written)
-        if forgotten:
-            await connection.execute(_FORGET, forgotten)
+        await self._put.run(connection, written)
+        await self._forget.run(connection, forgotten)
 
     def _outcome_row(self, row: UnitRow, answer: Answer, attempt_id: str | None) -> dict[str, Any]:
         return to_row(
@@ -209,6 +198,21 @@ class HandOvers:
 
     def _bound(self, ids: Sequence[int] | Sequence[str]) -> dict[str, Any]:
         return {"tenant": self._database.tenant, "ids": self._values(ids)}
+
+
+def attempt_row(tenant: str, unit: int, epoch: int, hand_over: HandOver) -> dict[str, Any]:
+    """The row of an attempt that is about to begin."""
+    return {
+        "unit_id": unit,
+        "id": hand_over.attempt_id,
+        "tenant": tenant,
+        "epoch": epoch,
+        "connection": hand_over.connection,
+        "key": hand_over.key,
+        "positions": bitmap.dump(hand_over.positions),
+        "recipients": hand_over.positions.bit_count(),
+        "started": hand_over.started,
+    }
 
 
 def _obstacle(row: UnitRow | None, item: LeavingItem) -> StepBack | None:
@@ -235,6 +239,7 @@ def _apply(row: UnitRow, answer: Answer) -> bool:
 _COMPLETE: Final = (
     sa.update(attempts)
     .where(
+        attempts.c.unit_id == sa.bindparam("b_unit"),
         attempts.c.id == sa.bindparam("b_id"),
         attempts.c.tenant == sa.bindparam("b_tenant"),
         attempts.c.outcome.is_(None),

@@ -230,9 +230,9 @@ broadcasts = sa.Table(
 attempts = sa.Table(
     "attempts",
     metadata,
+    sa.Column("unit_id", Number, primary_key=True, autoincrement=False),
     sa.Column("id", sa.String(32), primary_key=True),
     _tenant(),
-    sa.Column("unit_id", Number, nullable=False, index=True),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("connection", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
@@ -246,6 +246,8 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("text", sa.Text),
     sa.Column("hint", sa.Text),
+    # In one tree, beside the others of the unit: two further ones would cost as much as the row.
+    sqlite_with_rowid=False,
 )
 """Hand-overs, written before the first byte leaves. ``positions`` is a bitmap; ``outcome`` comes with the answer."""
 
@@ -279,6 +281,7 @@ outcomes = sa.Table(
         sqlite_where=sa.text("state = 'unknown'"),
         postgresql_where=sa.text("state = 'unknown'"),
     ),
+    sqlite_with_rowid=False,
 )
 """What there is to say of one recipient. Of a chunk's accepted ones there is nothing; of a send's there always is.
 
@@ -289,9 +292,9 @@ says how an ``unknown`` came to be known: ``answer`` (a late one), ``lookup``, `
 accepted_ids = sa.Table(
     "accepted_ids",
     metadata,
+    sa.Column("unit_id", Number, primary_key=True, autoincrement=False),
     sa.Column("attempt_id", sa.String(32), primary_key=True),
     _tenant(),
-    sa.Column("unit_id", Number, nullable=False, index=True),
     sa.Column("packed", sa.LargeBinary, nullable=False),
 )
 """The ids that providers gave to the accepted copies of a chunk: compressed JSON, position to id."""

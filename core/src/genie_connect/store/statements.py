@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -14,6 +15,27 @@ from genie_connect.store.database import Database
 
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row of whatever columns."""
+
+
+class Many:
+    """A statement for many rows at once, compiled beforehand.
+
+    What SQLAlchemy does for each row costs as much as the database's work on it. ``columns`` are those of an insert;
+    every value is bound by the row, and is of a type that both drivers take as it is.
+    """
+
+    def __init__(self, database: Database, statement: sa.Insert | sa.Update | sa.Delete, *columns: str) -> None:
+        compiled = statement.compile(dialect=database.url.get_dialect()(), column_keys=columns or None)
+        names = getattr(compiled, "positiontup", None)
+        if not names:
+            raise AssertionError("both drivers bind by position")
+        self._sql = str(compiled)
+        self._values = itemgetter(*names)
+
+    async def run(self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Do it for each row; for none, nothing."""
+        if rows:
+            await connection.exec_driver_sql(self._sql, [self._values(row) for row in rows])
 
 
 class Dialect:

@@ -18,7 +18,7 @@ from genie_connect.store import bitmap
 from genie_connect.store.claims import Claim
 from genie_connect.store.database import Database
 from genie_connect.store.schema import BroadcastState, UnitKind, UnitState, broadcasts, sends, units
-from genie_connect.store.statements import AnyRow, Dialect
+from genie_connect.store.statements import AnyRow, Dialect, Many
 
 OWNED: Final = sa.text("units.state in (1, 3)")
 """As the index says it: only then SQLite uses that."""
@@ -105,6 +105,10 @@ class UnitRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialect = Dialect(database)
+        self._intend = Many(database, _INTEND)
+        self._progress = Many(database, _PROGRESS)
+        self._move = Many(database, _MOVE)
+        self._finish_sends = Many(database, _FINISH_SENDS)
         self._lock = self._select(self._dialect.among(units.c.id, "ids"))
 
     def _select(self, those: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -129,20 +133,17 @@ class UnitRows:
         rows = list(rows)
         moved = [row for row in rows if row.moved]
         still = [row for row in rows if not row.moved]
-        if still:
-            await connection.execute(_PROGRESS, [self._progress(row) for row in still])
-        if moved:
-            await connection.execute(_MOVE, [self._progress(row) | _movement(row) for row in moved])
-            await self._done(connection, [row for row in moved if row.state is UnitState.DONE])
+        await self._progress.run(connection, [self._state(row) for row in still])
+        await self._move.run(connection, [self._state(row) | _movement(row) for row in moved])
+        await self._done(connection, [row for row in moved if row.state is UnitState.DONE])
 
     async def intend(self, connection: AsyncConnection, rows: Iterable[UnitRow]) -> None:
         """Write who is about to leave."""
         tenant = self._database.tenant
         bound = [{"b_id": row.id, "b_tenant": tenant, "intent": bitmap.dump(row.intent)} for row in rows]
-        if bound:
-            await connection.execute(_INTEND, bound)
+        await self._intend.run(connection, bound)
 
-    def _progress(self, row: UnitRow) -> dict[str, Any]:
+    def _state(self, row: UnitRow) -> dict[str, Any]:
         return {
             "b_id": row.id,
             "b_tenant": self._database.tenant,
@@ -158,8 +159,7 @@ class UnitRows:
     async def _done(self, connection: AsyncConnection, rows: Sequence[UnitRow]) -> None:
         now, tenant = self._database.now(), self._database.tenant
         finished = [{"b_id": row.id, "b_tenant": tenant, "finished": now} for row in rows if row.broadcast is None]
-        if finished:
-            await connection.execute(_FINISH_SEND, finished)
+        await self._finish_sends.run(connection, finished)
         for broadcast in sorted({row.broadcast for row in rows if row.broadcast is not None}):
             await self.close_broadcast(connection, broadcast)
 
@@ -207,7 +207,7 @@ _MOVED: Final = ("state", "epoch", "owner", "not_before", "offered_until", "trie
 _INTEND: Final = sa.update(units).where(_THIS).values(intent=sa.bindparam("intent"))
 _PROGRESS: Final = sa.update(units).where(_THIS).values({name: sa.bindparam(name) for name in _BITS})
 _MOVE: Final = sa.update(units).where(_THIS).values({name: sa.bindparam(name) for name in (*_BITS, *_MOVED)})
-_FINISH_SEND: Final = (
+_FINISH_SENDS: Final = (
     sa.update(sends)
     .where(sends.c.unit_id == sa.bindparam("b_id"), sends.c.tenant == sa.bindparam("b_tenant"))
     .values(finished=sa.bindparam("finished"))

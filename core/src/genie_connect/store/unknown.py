@@ -145,7 +145,9 @@ class Unknown:
         else:
             row.recount(State.UNKNOWN, State(item.resolution.value))
             if item.resolution is Resolution.ACCEPTED and found.attempt_id is not None:
-                await connection.execute(_ONE_MORE, {"b_attempt": found.attempt_id, "b_tenant": self._database.tenant})
+                await connection.execute(
+                    _ONE_MORE, {"b_unit": item.unit, "b_attempt": found.attempt_id, "b_tenant": self._database.tenant}
+                )
         await connection.execute(_SAY, bound | _said(item, self._database.now(), found.text))
         await self._rows.save(connection, [row])
         return None
@@ -215,7 +217,14 @@ _LIST: Final = (
         sa.join(outcomes, units, sa.and_(units.c.id == outcomes.c.unit_id, units.c.tenant == outcomes.c.tenant))
         .outerjoin(broadcasts, sa.and_(broadcasts.c.id == units.c.broadcast_id, broadcasts.c.tenant == units.c.tenant))
         .outerjoin(sends, sa.and_(sends.c.unit_id == units.c.id, sends.c.tenant == units.c.tenant))
-        .outerjoin(attempts, sa.and_(attempts.c.id == outcomes.c.attempt_id, attempts.c.tenant == outcomes.c.tenant))
+        .outerjoin(
+            attempts,
+            sa.and_(
+                attempts.c.unit_id == outcomes.c.unit_id,
+                attempts.c.id == outcomes.c.attempt_id,
+                attempts.c.tenant == outcomes.c.tenant,
+            ),
+        )
     )
     .where(_OURS, _UNKNOWN)
     .order_by(outcomes.c.unit_id, outcomes.c.position)
@@ -252,6 +261,10 @@ _SAY: Final = (
 )
 _ONE_MORE: Final = (
     sa.update(attempts)
-    .where(attempts.c.id == sa.bindparam("b_attempt"), attempts.c.tenant == sa.bindparam("b_tenant"))
+    .where(
+        attempts.c.unit_id == sa.bindparam("b_unit"),
+        attempts.c.id == sa.bindparam("b_attempt"),
+        attempts.c.tenant == sa.bindparam("b_tenant"),
+    )
     .values(accepted=attempts.c.accepted + 1)
 )

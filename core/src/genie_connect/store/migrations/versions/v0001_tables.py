@@ -13,20 +13,17 @@ def upgrade() -> None:
     """To this version."""
     op.create_table(
         "accepted_ids",
+        sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("attempt_id", sa.String(length=32), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
-        sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("packed", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_accepted_ids")),
+        sa.PrimaryKeyConstraint("unit_id", "attempt_id", name=op.f("pk_accepted_ids")),
     )
-    with op.batch_alter_table("accepted_ids", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_accepted_ids_unit_id"), ["unit_id"], unique=False)
-
     op.create_table(
         "attempts",
+        sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
-        sa.Column("unit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("connection", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -40,11 +37,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("text", sa.Text(), nullable=True),
         sa.Column("hint", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sa.PrimaryKeyConstraint("unit_id", "id", name=op.f("pk_attempts")),
+        sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("attempts", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_attempts_unit_id"), ["unit_id"], unique=False)
-
     op.create_table(
         "broadcasts",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -155,6 +150,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("resolved_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("unit_id", "position", name=op.f("pk_outcomes")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("outcomes", schema=None) as batch_op:
         batch_op.create_index(
@@ -342,11 +338,5 @@ def downgrade() -> None:
         batch_op.drop_index("ix_broadcasts_state")
 
     op.drop_table("broadcasts")
-    with op.batch_alter_table("attempts", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_attempts_unit_id"))
-
     op.drop_table("attempts")
-    with op.batch_alter_table("accepted_ids", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_accepted_ids_unit_id"))
-
     op.drop_table("accepted_ids")
