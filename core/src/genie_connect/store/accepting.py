@@ -15,7 +15,7 @@ from genie_connect.store.claims import Claim, HandOver, SendContent
 from genie_connect.store.database import Database
 from genie_connect.store.hand_overs import BEGUN, attempt_row
 from genie_connect.store.schema import UnitKind, UnitState, attempts, idempotency, sends, units
-from genie_connect.store.statements import Dialect, Many
+from genie_connect.store.statements import Dialect, Found, Many
 
 FIRST_EPOCH: Final = 1
 """That of a send which somebody owns from the beginning."""
@@ -81,11 +81,12 @@ class Accepting:
         self._attempts = Many(database, self._dialect.ignore(attempts), *BEGUN)
         free = self._dialect.put(idempotency, unless=idempotency.c.until > sa.bindparam("b_now"))
         self._take_key = Many(database, free, *idempotency.c.keys())
-        self._keys = sa.select(idempotency.c.key, idempotency.c.unit_id, idempotency.c.digest).where(
+        keys = sa.select(idempotency.c.key, idempotency.c.unit_id, idempotency.c.digest).where(
             idempotency.c.tenant == sa.bindparam("tenant"),
             self._dialect.among(idempotency.c.key, "keys"),
             idempotency.c.until > sa.bindparam("now"),
         )
+        self._keys = Found(database, keys)
 
     async def accept(self, connection: AsyncConnection, items: Sequence[AcceptItem]) -> list[Accepted | Exception]:
         """Take these in; ``IdempotencyConflict`` for those whose key stands for another content."""
@@ -147,7 +148,7 @@ class Accepting:
             "keys": self._dialect.values(list(keys)),
             "now": self._database.now(),
         }
-        return {key: (unit, digest) for key, unit, digest in await connection.execute(self._keys, bound)}
+        return {key: (unit, digest) for key, unit, digest in await self._keys.rows(connection, bound)}
 
     def _result(self, item: AcceptItem, holders: dict[str, tuple[int, bytes]]) -> Accepted | Exception:
         send, unit = item.send, item.unit or 0

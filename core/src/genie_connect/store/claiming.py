@@ -15,7 +15,7 @@ from genie_connect.store.database import Database
 from genie_connect.store.doubt import Doubt
 from genie_connect.store.outcome_rows import from_row
 from genie_connect.store.schema import UnitKind, UnitState, chunks, outcomes, sends
-from genie_connect.store.statements import AnyRow, Dialect
+from genie_connect.store.statements import Dialect, Found
 from genie_connect.store.unit_rows import UnitRow, UnitRows
 
 
@@ -38,10 +38,10 @@ class Claiming:
         dialect = Dialect(database)
         self._values = dialect.values
         ours: sa.BindParameter[str] = sa.bindparam("tenant")
-        self._chunks = sa.select(chunks.c.unit_id, chunks.c.recipients).where(
+        of_chunks = sa.select(chunks.c.unit_id, chunks.c.recipients).where(
             chunks.c.tenant == ours, dialect.among(chunks.c.unit_id, "ids")
         )
-        self._sends = sa.select(
+        of_sends = sa.select(
             sends.c.unit_id,
             sends.c.recipients,
             sends.c.message_id,
@@ -51,6 +51,8 @@ class Claiming:
             sends.c.key,
             sends.c.at_least_once,
         ).where(sends.c.tenant == ours, dialect.among(sends.c.unit_id, "ids"))
+        self._chunks = Found(database, of_chunks)
+        self._sends = Found(database, of_sends)
         self._earlier = sa.select(outcomes).where(
             outcomes.c.tenant == ours,
             dialect.among(outcomes.c.unit_id, "ids"),
@@ -77,21 +79,19 @@ class Claiming:
         return [claims.get(item.unit) if taken.get(item.unit) is item else None for item in items]
 
     async def _claims(self, connection: AsyncConnection, rows: Sequence[UnitRow]) -> dict[int, Claim]:
-        packed: dict[int, bytes] = {}
         content: dict[int, SendContent] = {}
-        for row in await self._read(connection, self._chunks, rows, UnitKind.CHUNK):
-            packed[row.unit_id] = row.recipients
-        for row in await self._read(connection, self._sends, rows, UnitKind.SEND):
-            packed[row.unit_id] = row.recipients
-            content[row.unit_id] = _content(row)
+        packed: dict[int, bytes] = dict(await self._read(connection, self._chunks, rows, UnitKind.CHUNK))
+        for unit, recipients, *facts in await self._read(connection, self._sends, rows, UnitKind.SEND):
+            packed[unit] = recipients
+            content[unit] = _content(*facts)
         earlier = await self._earlier_of(connection, [row for row in rows if row.epoch > 1])
         return {row.id: as_claim(row, packed[row.id], content.get(row.id), earlier.get(row.id, {})) for row in rows}
 
     async def _read(
-        self, connection: AsyncConnection, statement: sa.Select[Any], rows: Iterable[UnitRow], kind: UnitKind
-    ) -> Iterable[AnyRow]:
+        self, connection: AsyncConnection, statement: Found, rows: Iterable[UnitRow], kind: UnitKind
+    ) -> Iterable[Any]:
         ids = [row.id for row in rows if row.kind is kind]
-        return await connection.execute(statement, self._bound(ids)) if ids else ()
+        return await statement.rows(connection, self._bound(ids)) if ids else ()
 
     async def _earlier_of(self, connection: AsyncConnection, rows: Sequence[UnitRow]) -> dict[int, dict[int, Earlier]]:
         found: dict[int, dict[int, Earlier]] = {}
@@ -144,12 +144,9 @@ def _take(row: UnitRow, item: ClaimItem, now: float) -> bool:
     return True
 
 
-def _content(row: AnyRow) -> SendContent:
+def _content(
+    message_id: str, message: bytes, plan: str | None, only: str | None, key: str | None, at_least_once: Any
+) -> SendContent:
     return SendContent(
-        message_id=row.message_id,
-        message=row.message,
-        plan=row.plan,
-        only=row.only,
-        key=row.key,
-        at_least_once=row.at_least_once,
+        message_id=message_id, message=message, plan=plan, only=only, key=key, at_least_once=bool(at_least_once)
     )

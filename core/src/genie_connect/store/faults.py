@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -47,10 +48,11 @@ async def told(store: Titled) -> AsyncIterator[None]:
     """Raise ``StoreUnavailable`` for what the database or its driver raises about being there at all."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+    except (OperationalError, InterfaceError, PoolTimeout, OSError, sqlite3.OperationalError) as error:
         raise _unavailable(store, error) from None
-    except DBAPIError as error:
-        if error.connection_invalidated or _known(error) is not None:
+    except (DBAPIError, sqlite3.Error) as error:
+        # What is written to SQLite in bulk goes past SQLAlchemy, and so do its errors.
+        if getattr(error, "connection_invalidated", False) or _known(error) is not None:
             raise _unavailable(store, error) from None
         raise
 

@@ -25,7 +25,7 @@ from genie_connect.store.database import Database
 from genie_connect.store.late_answers import LateAnswers
 from genie_connect.store.outcome_rows import to_row
 from genie_connect.store.schema import UnitKind, UnitState, accepted_ids, attempts, outcomes
-from genie_connect.store.statements import Dialect, Many
+from genie_connect.store.statements import Dialect, Found, Many
 from genie_connect.store.unit_rows import UnitRow, UnitRows
 
 LOST: Final = "the unit is no longer held by this worker"
@@ -74,9 +74,10 @@ class HandOvers:
         self._completed = sa.select(attempts.c.id).where(
             ours, dialect.among(attempts.c.unit_id, "ids"), attempts.c.outcome.is_not(None)
         )
-        self._spoken_of = sa.select(outcomes.c.unit_id, outcomes.c.position).where(
+        spoken_of = sa.select(outcomes.c.unit_id, outcomes.c.position).where(
             outcomes.c.tenant == sa.bindparam("tenant"), dialect.among(outcomes.c.unit_id, "ids")
         )
+        self._spoken_of = Found(database, spoken_of)
 
     async def leaving(self, connection: AsyncConnection, items: Sequence[LeavingItem]) -> list[Exception | None]:
         """Write down who is about to leave; ``StepBack`` for those who must not."""
@@ -194,7 +195,7 @@ class HandOvers:
         ids = sorted({item.claim.unit for item in items if item.claim.kind is UnitKind.CHUNK})
         if not ids:
             return set()
-        return {(unit, position) for unit, position in await connection.execute(self._spoken_of, self._bound(ids))}
+        return {(unit, position) for unit, position in await self._spoken_of.rows(connection, self._bound(ids))}
 
     def _bound(self, ids: Sequence[int] | Sequence[str]) -> dict[str, Any]:
         return {"tenant": self._database.tenant, "ids": self._values(ids)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -17,25 +17,63 @@ AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row of whatever columns."""
 
 
-class Many:
-    """A statement for many rows at once, compiled beforehand.
+class _Compiled:
+    """A statement compiled beforehand.
 
-    What SQLAlchemy does for each row costs as much as the database's work on it. ``columns`` are those of an insert;
-    every value is bound by the row, and is of a type that both drivers take as it is.
+    For each row SQLAlchemy works as long as the database, and for each statement on SQLite it goes three times to the
+    driver's thread and back. Where much is written that is most of the time. Every value is bound by the caller, and is
+    of a type that both drivers take as it is.
     """
 
-    def __init__(self, database: Database, statement: sa.Insert | sa.Update | sa.Delete, *columns: str) -> None:
-        compiled = statement.compile(dialect=database.url.get_dialect()(), column_keys=columns or None)
-        names = getattr(compiled, "positiontup", None)
-        if not names:
-            raise AssertionError("both drivers bind by position")
+    def __init__(self, database: Database, statement: sa.Executable, columns: Sequence[str] | None = None) -> None:
+        compiled = statement.compile(dialect=database.url.get_dialect()(), column_keys=columns)  # type: ignore[attr-defined]
+        names: Sequence[str] = compiled.positiontup
+        constants: Mapping[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
         self._sql = str(compiled)
-        self._values = itemgetter(*names)
+        self._is_sqlite = database.is_sqlite
+        self._names, self._constants = names, constants
+        self._pick = itemgetter(*names) if len(names) > 1 else None
+
+    def _bound(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        if self._pick is not None and not self._constants:
+            picked: tuple[Any, ...] = self._pick(values)
+            return picked
+        return tuple(values[name] if name in values else self._constants[name] for name in self._names)
+
+
+class Many(_Compiled):
+    """One that is done for many rows at once. ``columns`` are those of an insert."""
+
+    def __init__(self, database: Database, statement: sa.Insert | sa.Update | sa.Delete, *columns: str) -> None:
+        super().__init__(database, statement, columns or None)
 
     async def run(self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Do it for each row; for none, nothing."""
-        if rows:
-            await connection.exec_driver_sql(self._sql, [self._values(row) for row in rows])
+        if not rows:
+            return
+        values = [self._bound(row) for row in rows]
+        if self._is_sqlite:
+            await _driver(connection).executemany(self._sql, values)
+        else:
+            await connection.exec_driver_sql(self._sql, values)
+
+
+class Found(_Compiled):
+    """One that reads: the rows are tuples in the order of its columns."""
+
+    async def rows(self, connection: AsyncConnection, bound: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
+        """What there is."""
+        if self._is_sqlite:
+            found: Iterable[tuple[Any, ...]] = await _driver(connection).execute_fetchall(self._sql, self._bound(bound))
+            return found
+        return [tuple(row) for row in await connection.exec_driver_sql(self._sql, self._bound(bound))]
+
+
+def _driver(connection: AsyncConnection) -> Any:
+    """The driver's own connection. What it raises, ``faults.told`` knows."""
+    if connection.sync_connection is None:
+        raise AssertionError("only an open connection is written to")
+    return connection.sync_connection.connection.driver_connection
 
 
 class Dialect:
@@ -91,10 +129,9 @@ class Dialect:
     async def numbers(self, connection: AsyncConnection, table: sa.Table, count: int) -> list[int]:
         """The numbers of the next rows, to be inserted with them in this transaction."""
         if self._is_sqlite:
-            found = await connection.scalar(
-                sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name}
-            )
-            return list(range((found or 0) + 1, (found or 0) + 1 + count))
+            said = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
+            ((last,),) = await _driver(connection).execute_fetchall(said, (table.name,))
+            return list(range(last + 1, last + 1 + count))
         rows = await connection.scalars(
             sa.text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)"),
             {"name": table.name, "count": count},

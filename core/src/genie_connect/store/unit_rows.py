@@ -18,7 +18,7 @@ from genie_connect.store import bitmap
 from genie_connect.store.claims import Claim
 from genie_connect.store.database import Database
 from genie_connect.store.schema import BroadcastState, UnitKind, UnitState, broadcasts, sends, units
-from genie_connect.store.statements import AnyRow, Dialect, Many
+from genie_connect.store.statements import Dialect, Found, Many
 
 OWNED: Final = sa.text("units.state in (1, 3)")
 """As the index says it: only then SQLite uses that."""
@@ -109,7 +109,7 @@ class UnitRows:
         self._progress = Many(database, _PROGRESS)
         self._move = Many(database, _MOVE)
         self._finish_sends = Many(database, _FINISH_SENDS)
-        self._lock = self._select(self._dialect.among(units.c.id, "ids"))
+        self._lock = Found(database, self._select(self._dialect.among(units.c.id, "ids")))
 
     def _select(self, those: sa.ColumnElement[bool]) -> sa.Select[Any]:
         joined = sa.outerjoin(
@@ -126,7 +126,7 @@ class UnitRows:
     async def lock(self, connection: AsyncConnection, ids: Iterable[int]) -> dict[int, UnitRow]:
         """The rows with these numbers that there are, held until the end of the transaction."""
         bound = {"tenant": self._database.tenant, "ids": self._dialect.values(sorted(set(ids)))}
-        return {row.id: _read(row) for row in await connection.execute(self._lock, bound)}
+        return {row[0]: _read(row) for row in await self._lock.rows(connection, bound)}
 
     async def save(self, connection: AsyncConnection, rows: Iterable[UnitRow]) -> None:
         """Write what has changed, and see to what follows from a unit being done."""
@@ -234,31 +234,34 @@ _REOPEN_BROADCAST: Final = (
 )
 
 
-def _read(row: AnyRow) -> UnitRow:
+def _read(row: tuple[Any, ...]) -> UnitRow:
+    """In the order of ``_COLUMNS``, and the state of its broadcast."""
+    id_, kind, broadcast, number, state, epoch, owner, not_before, expires, priority, offered, tries, size = row[:13]
+    intent, done, accepted, rejected, deferred, unknown, suppressed, broadcast_state = row[13:]
     return UnitRow(
-        id=row.id,
-        kind=UnitKind(row.kind),
-        broadcast=row.broadcast_id,
-        number=row.number,
-        state=UnitState(row.state),
-        epoch=row.epoch,
-        owner=row.owner,
-        not_before=row.not_before,
-        expires=row.expires,
-        priority=row.priority,
-        tries=row.tries,
-        size=row.size,
-        intent=bitmap.load(row.intent),
-        done=bitmap.load(row.done),
+        id=id_,
+        kind=UnitKind(kind),
+        broadcast=broadcast,
+        number=number,
+        state=UnitState(state),
+        epoch=epoch,
+        owner=owner,
+        not_before=not_before,
+        expires=expires,
+        priority=priority,
+        tries=tries,
+        size=size,
+        intent=bitmap.load(intent),
+        done=bitmap.load(done),
         counts={
-            State.ACCEPTED: row.accepted,
-            State.REJECTED: row.rejected,
-            State.DEFERRED: row.deferred,
-            State.UNKNOWN: row.unknown,
-            State.SUPPRESSED: row.suppressed,
+            State.ACCEPTED: accepted,
+            State.REJECTED: rejected,
+            State.DEFERRED: deferred,
+            State.UNKNOWN: unknown,
+            State.SUPPRESSED: suppressed,
         },
-        broadcast_state=None if row.broadcast_state is None else BroadcastState(row.broadcast_state),
-        offered_until=row.offered_until,
+        broadcast_state=None if broadcast_state is None else BroadcastState(broadcast_state),
+        offered_until=offered,
     )
 
 
