@@ -163,19 +163,20 @@ class HandOvers:
         forgotten: list[dict[str, Any]] = []
         for item in items:
             row, attempt_id = rows[item.claim.unit], item.attempt.id if item.attempt is not None else None
-            for answer in item.answers:
-                if not _apply(row, answer):
-                    continue
-                if row.kind is UnitKind.SEND or answer.outcome.state is not State.ACCEPTED:
-                    written.append(self._outcome_row(row, answer, attempt_id))
-                elif (row.id, answer.position) in spoken_of:
-                    forgotten.append(
-                        {"b_unit": row.id, "b_position": answer.position, "b_tenant": self._database.tenant}
-                    )
+            told: Iterable[Answer] = item.answers
+            if row.kind is UnitKind.CHUNK:
+                # Nearly all were accepted, and of those a chunk has nothing to say, so they are taken in as one.
+                taken, told = _parted(item.answers)
+                new = row.accept(taken)
+                forgotten += [self._place(row.id, each) for each in bitmap.positions(new & spoken_of.get(row.id, 0))]
+            written += [self._outcome_row(row, answer, attempt_id) for answer in told if _apply(row, answer)]
             if row.complete:
                 row.move(UnitState.DONE)
         await self._put.run(connection, written)
         await self._forget.run(connection, forgotten)
+
+    def _place(self, unit: int, position: int) -> dict[str, Any]:
+        return {"b_unit": unit, "b_position": position, "b_tenant": self._database.tenant}
 
     def _outcome_row(self, row: UnitRow, answer: Answer, attempt_id: str | None) -> dict[str, Any]:
         return to_row(
@@ -188,14 +189,14 @@ class HandOvers:
             tries=0 if attempt_id is None else 1,
         )
 
-    async def _positions_spoken_of(
-        self, connection: AsyncConnection, items: Iterable[AnsweredItem]
-    ) -> set[tuple[int, int]]:
-        """The positions of chunks that have a row from an earlier attempt."""
+    async def _positions_spoken_of(self, connection: AsyncConnection, items: Iterable[AnsweredItem]) -> dict[int, int]:
+        """By chunk, the bitmap of the positions that have a row from an earlier attempt."""
         ids = sorted({item.claim.unit for item in items if item.claim.kind is UnitKind.CHUNK})
-        if not ids:
-            return set()
-        return {(unit, position) for unit, position in await self._spoken_of.rows(connection, self._bound(ids))}
+        found: dict[int, int] = {}
+        if ids:
+            for unit, position in await self._spoken_of.rows(connection, self._bound(ids)):
+                found[unit] = found.get(unit, 0) | 1 << position
+        return found
 
     def _bound(self, ids: Sequence[int] | Sequence[str]) -> dict[str, Any]:
         return {"tenant": self._database.tenant, "ids": self._values(ids)}
@@ -224,6 +225,17 @@ def _obstacle(row: UnitRow | None, item: LeavingItem) -> StepBack | None:
     if row.done & item.hand_over.positions:
         return StepBack(SETTLED, hint="claim the unit anew", hand_back=True)
     return None
+
+
+def _parted(answers: Iterable[Answer]) -> tuple[int, list[Answer]]:
+    """The bitmap of those who are done with and accepted, and the answers of the others."""
+    taken, others = 0, []
+    for answer in answers:
+        if answer.done and answer.outcome.state is State.ACCEPTED:
+            taken |= 1 << answer.position
+        else:
+            others.append(answer)
+    return taken, others
 
 
 def _apply(row: UnitRow, answer: Answer) -> bool:

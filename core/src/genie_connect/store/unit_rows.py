@@ -78,6 +78,13 @@ class UnitRow:
         self.counts[state] += 1
         return True
 
+    def accept(self, positions: int) -> int:
+        """All of these are accepted; those of them who were not settled already."""
+        new = positions & ~self.done
+        self.done |= new
+        self.counts[State.ACCEPTED] += new.bit_count()
+        return new
+
     def unsettle(self, position: int, state: State) -> None:
         """A position that was settled with this state is to be tried after all."""
         bit = 1 << position
