@@ -128,8 +128,8 @@ class Database:
         if facts.get("synced", True) is synced:
             return
         raw = await connection.get_raw_connection()
-        cursor = await raw.driver_connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")  # type: ignore[union-attr]
-        await cursor.close()
+        async with raw.driver_connection.cursor() as cursor:  # type: ignore[union-attr]
+            await cursor.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         facts["synced"] = synced
 
     @asynccontextmanager
@@ -160,17 +160,9 @@ def _parsed(url: str) -> sa.URL:
 
 
 async def _connect(*arguments: Any, **keywords: Any) -> Any:
-    import aiosqlite  # as the dialect does, only for a file
+    from genie_connect.store.sqlite_driver import connect  # brings aiosqlite, which only a file needs
 
-    connection = aiosqlite.connect(*arguments, **keywords)
-    thread = connection._thread  # noqa: SLF001  # SQLAlchemy does the same, for the same reason
-    thread.daemon = True
-    try:
-        return await connection
-    except BaseException:
-        # The thread says to the loop that it ends, and nobody waits for that; the loop may be closed by then.
-        thread.join(timeout=1)
-        raise
+    return await connect(*arguments, **keywords)
 
 
 def _set_up(connection: Any) -> None:
