@@ -136,8 +136,9 @@ async def work(options: dict[str, Any]) -> None:
 async def look(options: dict[str, Any]) -> None:
     """Say what there is to be seen."""
     async with host_of(options, work=False) as host, Database(options["config"]["store"]["url"]) as store:
-        states = await _states(store)
+        # Asked before and after the rest is read: what changes in between is no picture of an end.
         unfinished = await _unfinished(store)
+        states = await _states(store)
         # Listed is what a host sees; that the rows are there would not do.
         listed: list[str] = []
         after = (0, -1)
@@ -147,6 +148,7 @@ async def look(options: dict[str, Any]) -> None:
         counts: Counter[str] = Counter()
         for each in await host.broadcasts():
             counts += await _counts(each)
+        unfinished = max(unfinished, await _unfinished(store))
     seen = {"states": {**states, **dict.fromkeys(listed, "unknown")}, "counts": counts, "unfinished": unfinished}
     say(json.dumps(seen))
 
