@@ -24,7 +24,7 @@ from genie_connect import (
 from tests.durable.conftest import MakeHost
 from tests.support.connector import ScriptedConnector, accepted, deferred, rejected, unknown
 
-SOON_S = 30.0
+SOON_S = 60.0
 SMALL = {"chunk": 10, "micro_batch": 5, "concurrency": 1}
 """Several chunks and several hand-overs of each, with few recipients; one thing after the other."""
 

@@ -24,7 +24,7 @@ from tests.durable.conftest import MakeHost
 from tests.support.connector import ScriptedConnector, accepted, deferred, letter, rejected, scripted_host, unknown
 
 ADA, BEN = "ada@example.com", "ben@example.com"
-SOON_S = 20.0
+SOON_S = 60.0
 
 
 def later(**time: float) -> datetime:
@@ -174,8 +174,9 @@ class TestDurable:
         """With a reason, and what the other side said last."""
         smtp = ScriptedConnector("smtp", kind="smtp")
         smtp.otherwise(deferred(text="452 mailbox full"))
-        async with hosted(smtp) as host:
-            receipt = await host.send(letter(ADA), durable=True, expires=later(seconds=0.3))
+        # From when it was due: so it is tried once, however busy the machine is.
+        async with hosted(smtp, engine={"give_up_after_s": 0.1}) as host:
+            receipt = await host.send(letter(ADA), durable=True)
             outcome = (await host.settled(receipt.id or 0, timeout_s=SOON_S)).outcomes[ADA]
             assert (outcome.state, outcome.reason, outcome.text) == (State.DEFERRED, "expired", "452 mailbox full")
 
@@ -244,7 +245,7 @@ class TestDurable:
     async def test_many_at_once_are_all_sent_once(self, hosted: MakeHost) -> None:
         """More than are carried out at a time."""
         smtp = ScriptedConnector("smtp", kind="smtp")
-        people = [f"r{number}@example.com" for number in range(150)]
+        people = [f"r{number}@example.com" for number in range(80)]
         async with hosted(smtp) as host:
             receipts = await asyncio.gather(*(host.send(letter(each), durable=True) for each in people))
             settled = await asyncio.gather(*(host.settled(each.id or 0, timeout_s=SOON_S) for each in receipts))
