@@ -319,11 +319,3 @@ async def test_a_message_with_recipients_of_its_own_is_none(hosted_in_a_file: Ma
     async with hosted_in_a_file(ScriptedConnector()) as host:
         with pytest.raises(ValidationError, match="to"):
             await host.broadcast(news(to=["ada@example.com"]), people(1))
-
-
-async def test_nobody_in_the_list_is_an_end_at_once(hosted: MakeHost) -> None:
-    """There is nothing to do, and that is done."""
-    async with hosted(ScriptedConnector()) as host:
-        made = await host.broadcast(news(), [])
-        assert await ended(made) == {}
-        assert (await made.progress()).state == "done"

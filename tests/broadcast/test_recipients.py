@@ -164,8 +164,12 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
-            ("a.csv", b"first,second\n", "no column of the recipients file holds the address: it has first, second"),
-            ("b.csv", b"", "it has none"),
+            (
+                "a.csv",
+                b"first,second\n",
+                "no column of the recipients file holds the address: it has 'first', 'second'",
+            ),
+            ("b.csv", b"\n", "it has none"),
             ("c.csv", b"email,city,City\n", "two columns 'city'"),
             ("d.xlsx", b"PK", "not read from such a file"),
             ("e.csv", b"PK\x03\x04", "it is a spreadsheet"),

@@ -64,10 +64,19 @@ class SyncHost:
         clock: Clock | None = None,
         policy: SendPolicy | None = None,
         order: Order = api_first,
+        work: bool | None = None,
     ) -> SyncHost:
         """As ``Host.open``; to be entered with ``with``."""
         return cls(
-            Host.open(config, registry=registry, suppressions=suppressions, clock=clock, policy=policy, order=order)
+            Host.open(
+                config,
+                registry=registry,
+                suppressions=suppressions,
+                clock=clock,
+                policy=policy,
+                order=order,
+                work=work,
+            )
         )
 
     def __enter__(self) -> Self:
@@ -351,7 +360,11 @@ class SyncBroadcast:
         self.id = made.id
         self.name = made.name
         self.total = made.total
+        self.duplicates = made.duplicates
+        self.refused_rows = made.refused_rows
+        self.created = made.created
         self.forecast = made.forecast
+        self.rejects = made.rejects
 
     def start(self) -> None:
         """As ``Broadcast.start``."""

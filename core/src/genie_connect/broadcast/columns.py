@@ -27,7 +27,11 @@ _PLAIN: Final = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([A-Za-z0-9
 
 
 class Columns:
-    """The columns of one file. Raises ``ConfigurationError`` where none holds the address, or one is there twice."""
+    """The columns of one file.
+
+    Raises ``ConfigurationError`` where none holds the address, one is there twice, or one has a name that nothing could
+    use: that is told once, and not for each row. Columns without a name hold nothing.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -35,24 +39,33 @@ class Columns:
         twice = sorted({name for name in lower if name and lower.count(name) > 1})
         if twice:
             raise ConfigurationError(
-                f"the recipients file has two columns {twice[0]!r}", hint="give each column a name of its own"
+                f"the recipients file has two columns {shown_name(twice[0])}", hint="give each column a name of its own"
             )
-        where = [index for index, name in enumerate(lower) if name in ADDRESS_COLUMNS]
-        if not where:
-            shown = ", ".join(name for name in names[:20] if name) or "none"
+        address = next((name for name in ADDRESS_COLUMNS if name in lower), None)
+        if address is None:
+            shown = ", ".join(shown_name(name) for name in names[:20] if name) or "none"
             raise ConfigurationError(
                 f"no column of the recipients file holds the address: it has {shown}",
                 hint=f"call one of them {', '.join(ADDRESS_COLUMNS[:3])}; the first line must hold the names",
             )
-        self._address = where[0]
+        self._address = lower.index(address)
         self._name = lower.index(NAME_COLUMN) if NAME_COLUMN in lower else None
-        rest = [(index, name) for index, name in enumerate(self.names) if index != self._address]
+        rest = [(index, name) for index, name in enumerate(self.names) if name and index != self._address]
         self._merge = [(index, name) for index, name in rest if not _prefixed(name)]
+        self._nameless = [index for index, name in enumerate(self.names) if not name]
+        strange = next((name for _, name in self._merge if not is_key(name)), None)
+        if strange is not None:
+            raise ConfigurationError(
+                f"the column {shown_name(strange)} of the recipients file cannot be a merge field",
+                hint="give it a name of a letter, then letters, digits, _ . or -, in UTF-8, or take the column out",
+            )
         # Each value of a header is looked at by the rules of its field; those of others by their characters alone.
-        self._plain = len(self._merge) == len(rest) <= MAX_METADATA and all(is_key(name) for _, name in rest)
+        self._plain = len(self._merge) == len(rest) <= MAX_METADATA
 
     def recipient(self, values: Sequence[str]) -> Recipient:
         """The recipient of a row with as many values as there are columns. Raises ``ValidationError``."""
+        if any(values[index] for index in self._nameless):
+            raise ValidationError.single("", "has a value in a column without a name", "name the column, or empty it")
         quickly = self._quickly(values) if self._plain else None
         return quickly or recipient_of(dict(zip(self.names, values, strict=True)))
 
@@ -99,30 +112,39 @@ def recipient_of(given: Recipient | AddressLike | Mapping[str, Any]) -> Recipien
 
 
 def _from_mapping(given: Mapping[str, Any]) -> Recipient:
+    """A row by its columns; ``merge``, ``headers`` and ``metadata`` may be objects, as ``Recipient`` has them."""
+    parts: dict[str, dict[str, Any]] = {"merge": {}, "headers": {}, "metadata": {}}
+    address_column = _address_column(given)
     address: Any = None
     name = ""
-    merge: dict[str, Any] = {}
-    headers: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
     for key, value in given.items():
         if value is None or value == "":
             continue
         lower = key.lower() if isinstance(key, str) else ""
-        if lower in ADDRESS_COLUMNS and address is None:
+        if key == address_column:
             address = value
+        elif isinstance(value, Mapping):
+            prefix, part = ("", parts[lower]) if lower in parts else (f"{key}.", parts["merge"])
+            part.update({f"{prefix}{inner}": each for inner, each in value.items() if each is not None and each != ""})
         elif lower.startswith(HEADER_PREFIX):
-            headers[key[len(HEADER_PREFIX) :]] = value
+            parts["headers"][key[len(HEADER_PREFIX) :]] = value
         elif lower.startswith(META_PREFIX):
-            metadata[key[len(META_PREFIX) :]] = value
+            parts["metadata"][key[len(META_PREFIX) :]] = value
         else:
-            merge[key] = value
+            parts["merge"][key] = value
             if lower == NAME_COLUMN and isinstance(value, str):
                 name = value
     if address is None:
-        raise ValidationError.single("email", "has no value", GIVE_ONE)
+        raise ValidationError.single(address_column or "email", "has no value", GIVE_ONE)
     if name and isinstance(address, str) and "<" not in address:
         address = _named(address, name)
-    return Recipient(address=address, merge=merge, headers=headers, metadata=metadata)
+    return Recipient(address=address, **parts)
+
+
+def _address_column(given: Mapping[str, Any]) -> str | None:
+    """The column with the address: the same in each row, whichever of them are empty."""
+    lower = {key.lower(): key for key in given if isinstance(key, str)}
+    return next((lower[name] for name in ADDRESS_COLUMNS if name in lower), None)
 
 
 def _named(email: str, name: str) -> Address:
@@ -135,3 +157,8 @@ def _named(email: str, name: str) -> Address:
 
 def _prefixed(name: str) -> bool:
     return name.lower().startswith((HEADER_PREFIX, META_PREFIX))
+
+
+def shown_name(name: str) -> str:
+    """The name of a column for an error, also where it is no text at all."""
+    return repr(name.encode("utf-8", "backslashreplace").decode()[:80])

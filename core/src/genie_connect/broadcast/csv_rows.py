@@ -31,9 +31,15 @@ def csv_rows(file: IO[bytes]) -> Iterator[Row]:
     for start, what in _BEGINNINGS.items():
         if head.startswith(start):
             raise ConfigurationError(f"the recipients file is no CSV: it is {what}", hint="save it as CSV in UTF-8")
+    if not head:
+        raise ConfigurationError("the recipients file is empty", hint="its first line must hold names of columns")
     first = head.decode("utf-8-sig", "surrogateescape")
     delimiter = max(DELIMITERS, key=first.count)
-    names = next(csv.reader([first], delimiter=delimiter), [])
+    try:
+        names = next(csv.reader([first], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        hint = "write the names of the columns in one line, and end each line with a line feed"
+        raise ConfigurationError(f"the first line of the recipients file is no CSV: {error}", hint=hint) from None
     columns = Columns([name.strip() for name in names])
     with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
         yield from _Records(lines, delimiter, columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -45,8 +46,14 @@ class Broadcast:
     """One broadcast in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, record: BroadcastRecord, nudge: Callable[[], None], forecast: Forecast | None = None
+        self,
+        ledger: Ledger,
+        record: BroadcastRecord,
+        nudge: Callable[[], None],
+        forecast: Forecast | None = None,
+        rejects: Path | None = None,
     ) -> None:
+        """``rejects`` is the file with the rows that were broken; known to who loaded it."""
         self.id = record.id
         self.name = record.name
         self.total = record.total
@@ -54,6 +61,7 @@ class Broadcast:
         self.refused_rows = record.refused_rows
         self.created = datetime.fromtimestamp(record.created, UTC)
         self.forecast = forecast
+        self.rejects = rejects
         self._ledger = ledger
         self._nudge = nudge
         self._seen: tuple[float, int] | None = None

@@ -56,12 +56,18 @@ class Launch:
             at_least_once=self.at_least_once,
             finish_by=None if self.finish_by is None else self.finish_by.timestamp(),
         )
-        record = await Loader(durable.ledger.broadcasts, message, options).run(recipients, sender_domain, how)
+        loader = Loader(durable.ledger.broadcasts, message, options)
+        record = await loader.run(recipients, sender_domain, how)
         now = durable.ledger.database.now()
         starts = datetime.fromtimestamp(max(now, self.not_before or now), UTC)
-        return handle(durable, record, forecast(record.total, connections, starts=starts, finish_by=self.finish_by))
+        ahead = forecast(record.total, connections, starts=starts, finish_by=self.finish_by)
+        return handle(durable, record, ahead, loader.rejects)
 
 
-def handle(durable: Durable, record: BroadcastRecord, seen_ahead: Forecast | None = None) -> Broadcast:
+def handle(
+    durable: Durable, record: BroadcastRecord, seen_ahead: Forecast | None = None, rejects: Path | None = None
+) -> Broadcast:
     """A broadcast of the ledger for its host."""
-    return Broadcast(durable.ledger, record, lambda: durable.worker.nudge() if durable.worker else None, seen_ahead)
+    return Broadcast(
+        durable.ledger, record, lambda: durable.worker.nudge() if durable.worker else None, seen_ahead, rejects
+    )

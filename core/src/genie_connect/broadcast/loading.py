@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 import attrs
 
 from genie_connect.broadcast.recipients import Source, is_file, rows
+from genie_connect.broadcast.rejects import Rejects
 from genie_connect.broadcast.row import Row
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.seen import Seen
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
-from genie_connect.errors import BroadcastStateError, ConfigurationError, Problem, ValidationError
+from genie_connect.errors import BroadcastStateError, Problem, StoreError, ValidationError
 from genie_connect.failpoints import point
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
@@ -55,10 +54,20 @@ class Loader:
         self._number = 0
         self._duplicates = 0
         self._broken = 0
+        self._told_of = 0
         self._problems: list[Problem] = []
+        self.rejects: Path | None = None
+        """Where the broken rows are, if there were any."""
 
     async def run(self, source: Source, sender_domain: str, how: BroadcastOptions) -> BroadcastRecord:
-        """Read everything. Raises ``ValidationError`` for broken rows that nothing else is to be done with."""
+        """Read everything.
+
+        Raises ``ValidationError`` for broken rows that nothing else is to be done with, and where nobody is left to be
+        sent to; and ``ConfigurationError`` for files that cannot be read or written.
+        """
+        options = self._options
+        beside = Path(source) if is_file(source) else None  # type: ignore[arg-type]  # that is what is_file says
+        rejects = Rejects(None, beside=None) if options.strict else Rejects(options.rejects, beside=beside)
         new = NewBroadcast(
             name=self._options.name,
             message=message_bytes(self._message),
@@ -68,27 +77,30 @@ class Loader:
         broadcast = await self._broadcasts.create(new)
         point("load.created")
         try:
-            with self._reject_file(source) as reject:
+            with rejects:
                 async with aclosing(rows(source)) as batches:
                     async for batch in batches:
                         for row in batch:
-                            self._take(row, reject)
+                            self._take(row, rejects)
                         await self._write(broadcast, CHUNKS_AT_ONCE)
+            self.rejects = rejects.path
             if self._problems:
                 raise ValidationError(self._told(), what="recipients")
             self._close_chunk()
+            if not self._number:
+                raise self._nobody(rejects)
             await self._write(broadcast, 1)
             point("load.written")
             record = await self._broadcasts.seal(broadcast, duplicates=self._duplicates, refused_rows=self._broken)
         except BaseException as error:
             # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
-            with suppress(BroadcastStateError):
+            with suppress(BroadcastStateError, StoreError):
                 await self._broadcasts.stop(broadcast, reason=f"it was not loaded: {type(error).__name__}")
             raise
         point("load.sealed")
         return record
 
-    def _take(self, row: Row, reject: IO[str] | None) -> None:
+    def _take(self, row: Row, rejects: Rejects) -> None:
         recipient, problems = row.recipient, row.problems
         if recipient is not None:
             refusal = self._check.refusal(recipient)
@@ -102,16 +114,22 @@ class Loader:
                 return
             problems = (Problem("", refusal.hint or refusal.reason or "cannot be sent to"),)
         self._broken += 1
-        if reject is not None:
-            what = {"row": row.number, "problems": [str(problem) for problem in problems], "given": row.given}
-            reject.write(json.dumps(what, ensure_ascii=False, default=_shown) + "\n")
-        elif len(self._problems) < MOST_SHOWN:
+        if rejects.possible:
+            rejects.add(row, problems)
+        elif self._told_of < MOST_SHOWN:
+            self._told_of += 1
             self._problems.extend(problem.under(f"row {row.number}") for problem in problems)
 
     def _told(self) -> list[Problem]:
-        more = self._broken - len({problem.path for problem in self._problems})
-        hint = "repair them, or leave strict out to send to the others"
-        return self._problems if more <= 0 else [*self._problems, Problem("", f"{more} more rows are broken", hint)]
+        more = self._broken - self._told_of
+        hint = "repair them, or leave strict out and give a file for rejects to send to the others"
+        return [*self._problems, Problem("", f"{more} more rows are broken", hint)] if more else self._problems
+
+    def _nobody(self, rejects: Rejects) -> ValidationError:
+        if rejects.path is None:
+            return ValidationError.single("recipients", "there is nobody in the list", "give at least one recipient")
+        cause = f"nobody is left to be sent to: {self._broken} of {self._broken} rows are broken"
+        return ValidationError.single("recipients", cause, f"look into {rejects.path}")
 
     def _close_chunk(self) -> None:
         if not self._waiting:
@@ -131,29 +149,10 @@ class Loader:
         self._waiting = []
 
     async def _write(self, broadcast: int, least: int) -> None:
-        if len(self._chunks) >= least:
+        if self._problems:
+            # The whole list is refused: the rest of it is read only to tell what else is wrong.
+            self._chunks.clear()
+        if self._chunks and len(self._chunks) >= least:
             chunks, self._chunks = self._chunks, []
             await self._broadcasts.add(broadcast, chunks)
             point("load.chunks")
-
-    @contextmanager
-    def _reject_file(self, source: Source) -> Iterator[IO[str] | None]:
-        path = self._options.rejects
-        if path is None and is_file(source) and not self._options.strict:
-            path = Path(f"{source}.rejected.jsonl")
-        if path is None or self._options.strict:
-            yield None
-            return
-        try:
-            file = path.open("w", encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            hint = "name another one, or be strict"
-            raise ConfigurationError(f"the reject file {path} cannot be written: {error}", hint=hint) from None
-        with file:
-            yield file
-        if not self._broken:
-            path.unlink()
-
-
-def _shown(value: Any) -> str:
-    return str(value)

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
-from genie_connect.broadcast.columns import HEADER_PREFIX, META_PREFIX, recipient_of
+from genie_connect.broadcast.columns import Columns, recipient_of
 from genie_connect.broadcast.csv_rows import csv_rows
 from genie_connect.broadcast.row import Row
 from genie_connect.errors import ConfigurationError, Problem, ValidationError
@@ -117,23 +117,11 @@ def _json_lines(file: IO[bytes]) -> Iterator[Row]:
             yield Row(number, None, (Problem("", "is no line of JSON", "write one object a line"),), _shown(line))
             continue
         if isinstance(given, Mapping):
-            given = _flat(given)
-        elif not isinstance(given, str):
-            yield Row(number, None, (Problem("", "is no object", "write one object a line"),), _shown(line))
-            continue
-        yield _row(number, given)
-
-
-def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
-    """An object in the shape of ``Recipient``, or in that of a CSV row, as the latter."""
-    flat: dict[str, Any] = {}
-    for key, value in given.items():
-        if isinstance(value, Mapping):
-            prefix = {"merge": "", "headers": HEADER_PREFIX, "metadata": META_PREFIX}.get(key, f"{key}.")
-            flat.update({f"{prefix}{name}": each for name, each in value.items()})
+            yield _row(number, _texts(given))
+        elif isinstance(given, str):
+            yield _row(number, given)
         else:
-            flat[key] = value
-    return flat
+            yield Row(number, None, (Problem("", "is no object", "write one object a line"),), _shown(line))
 
 
 def _shown(line: bytes) -> str:
@@ -151,14 +139,29 @@ def _parquet(path: Path) -> Iterator[Row]:
         file = parquet.ParquetFile(path)
     except ArrowInvalid:
         raise ConfigurationError(f"{path} is no Parquet file", hint="name another file") from None
-    number = 0
-    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-        for given in batch.to_pylist():
-            number += 1
-            yield _row(number, _flat({key: _plain(value) for key, value in given.items()}))
+    with file:
+        Columns(file.schema_arrow.names)
+        number = 0
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+            for given in batch.to_pylist():
+                number += 1
+                yield _row(number, {key: _plain(value) for key, value in _texts(given).items()})
+
+
+def _texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with yes and no as the words that a spreadsheet would hold."""
+    return {key: _text(value) for key, value in given.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _texts(value)
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     return value if value is None or isinstance(value, str | int | float | Mapping) else str(value)
 
 
