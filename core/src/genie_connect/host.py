@@ -28,6 +28,7 @@ from genie_connect.contract import TestContext
 from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single, single_delivery
+from genie_connect.delivery.journal import StepBack
 from genie_connect.delivery.limiter import Rooms
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.observers import Observers
@@ -45,6 +46,7 @@ from genie_connect.errors import (
     ConnectorUnavailable,
     ContractViolation,
     GenieConnectError,
+    IdempotencyConflict,
     Problem,
     SettingsError,
     StoreError,
@@ -52,6 +54,7 @@ from genie_connect.errors import (
 )
 from genie_connect.failpoints import point
 from genie_connect.model.address import Address, AddressLike
+from genie_connect.model.asked import checked_key, checked_priority, checked_window, seconds
 from genie_connect.model.batch import Recipient, new_message_id
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Status, Step
@@ -293,6 +296,7 @@ class Host:
         came with another content; what a server said is an outcome.
         """
         checked_single(message)
+        checked_key(idempotency_key)
         if durable or not_before is not None or expires is not None or priority:
             return await self._accept(message, connection, idempotency_key, policy, not_before, expires, priority)
         if self._durable is not None and idempotency_key is not None:
@@ -309,9 +313,11 @@ class Host:
             outcomes, attempts = await self._dispatcher.deliver(
                 message, [delivery], route, way, key=idempotency_key or message_id, broadcast=False
             )
-        except BaseException:
+        except BaseException as error:
             if journal is not None:
                 await journal.abandon()
+                if isinstance(error, StepBack) and journal.key_taken:
+                    return await self._first_of(message, idempotency_key or "")
             raise
         if journal is not None:
             await self._write_end(journal, outcomes)
@@ -330,6 +336,13 @@ class Host:
         )
         self.observers.notify("send_finished", receipt=receipt)
         return receipt
+
+    async def _first_of(self, message: Message, key: str) -> Receipt:
+        """The receipt of the send that was quicker with the same key."""
+        earlier = await self._with_store("an idempotency key").repeated(message, key)
+        if earlier is None:
+            raise IdempotencyConflict(key)
+        return earlier
 
     async def _write_end(self, journal: PlainJournal, outcomes: Mapping[str, Outcome]) -> None:
         try:
@@ -361,12 +374,14 @@ class Host:
         durable = self._with_store("a durable send")
         from genie_connect.durable.service import SendOptions  # imported by _open_store already
 
+        first, last = checked_window(not_before, expires)
+        checked_priority(priority)
         route = self._dispatcher.route(message, only=connection)
         options = SendOptions(
             connection=connection,
             key=key,
-            not_before=_seconds("not_before", not_before),
-            expires=_seconds("expires", expires),
+            not_before=first,
+            expires=last,
             priority=priority,
             at_least_once=policy is not None and policy.at_least_once,
         )
@@ -407,8 +422,9 @@ class Host:
 
         ``recipients`` are an iterable or async iterable of recipients, addresses or mappings, or the path of a CSV,
         JSON Lines or Parquet file of any size. All are read and checked, each mailbox once, before anybody is sent to.
-        Broken rows go to ``rejects`` (for a file, beside it) and the others are sent to; with ``strict``, or where
-        there is no place for them, nothing is sent and ``ValidationError`` lists them.
+        Broken rows go to ``rejects``, a new file (for a list in a file, one beside it), and the others are sent to;
+        with ``strict``, or where there is no place for them, nothing is sent and ``ValidationError`` lists them. It is
+        raised for a list with nobody in it, too.
 
         ``finish_by`` makes the ``forecast`` of the result say whether that can be. Without ``start`` it waits for
         ``Broadcast.start``. Raises ``NoConnection``, ``ConfigurationError`` and ``StoreError``.
@@ -418,14 +434,17 @@ class Host:
 
         if message.recipients:
             raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
+        first, last = checked_window(not_before, expires)
+        seconds("finish_by", finish_by)
+        checked_priority(priority)
         route = self._dispatcher.route(message, broadcast=True, merge=template_of(message).active, only=connection)
         launch = Launch(
             name=name or message.subject or "",
             connection=connection,
             strict=strict,
             rejects=None if rejects is None else Path(rejects),
-            not_before=_seconds("not_before", not_before),
-            expires=_seconds("expires", expires),
+            not_before=first,
+            expires=last,
             finish_by=finish_by,
             priority=priority,
             at_least_once=at_least_once,
@@ -604,14 +623,6 @@ class Host:
             rate_per_s=config.rate_per_s,
             concurrency=config.max_concurrent,
         )
-
-
-def _seconds(field: str, time: datetime | None) -> float | None:
-    if time is None:
-        return None
-    if time.tzinfo is None:
-        raise ValidationError.single(field, "has no time zone", "give the time in UTC")
-    return time.timestamp()
 
 
 async def _chunks(

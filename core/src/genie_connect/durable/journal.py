@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 from genie_connect.delivery.journal import Leaving, StepBack
@@ -59,14 +59,21 @@ class UnitJournal:
         """Go on after a hand-over that was written down elsewhere."""
         self._leaving[attempt_id] = positions
 
-    async def answered(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
-        """Keep what came of it."""
-        positions = self._leaving.pop(attempt.id)
-        answers = [answer_of(position, outcome) for position, outcome in zip(positions, outcomes, strict=True)]
+    def positions_of(self, attempt_id: str) -> list[int]:
+        """Whom a hand-over was for that has not been answered yet, in the order of its outcomes."""
+        return self._leaving[attempt_id]
+
+    async def answered(
+        self, attempt: Attempt, outcomes: Sequence[Outcome], *, only: Container[int] | None = None
+    ) -> None:
+        """Keep what came of it; of all it was for, or of ``only`` these positions, where others know better."""
+        pairs = zip(self._leaving.pop(attempt.id), outcomes, strict=True)
+        said = {position: outcome for position, outcome in pairs if only is None or position in only}
+        answers = [answer_of(position, outcome) for position, outcome in said.items()]
         point("journal.answered.before")
         await self._units.answered(self._claim, attempt, answers)
         point("journal.answered.after")
-        self.said.update(zip(positions, outcomes, strict=True))
+        self.said.update(said)
 
     def _check(self) -> None:
         if not self._vital.fresh:
