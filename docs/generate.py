@@ -22,7 +22,13 @@ import genie_connect
 from genie_connect import Attachment, Attempt, Event, Message, Outcome, Plan, Receipt, Registry, Suppression, errors
 from genie_connect.cli.app import app
 from genie_connect.cli.exit_codes import MEANINGS
-from genie_connect.config import ConnectionSection, ConnectorsSection, StoreSection, SuppressionsSection
+from genie_connect.config import (
+    ConnectionSection,
+    ConnectorsSection,
+    EngineSection,
+    StoreSection,
+    SuppressionsSection,
+)
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
 from genie_connect.model.capability import HEADLINES, TITLES
 from genie_connect.model.message import FEATURES
@@ -395,6 +401,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "error-table": _error_table,
     "connection-section": lambda: settings_table(ConnectionSection),
     "connectors-section": lambda: settings_table(ConnectorsSection),
+    "engine-section": lambda: settings_table(EngineSection),
     "store-section": lambda: settings_table(StoreSection),
     "suppressions-section": lambda: settings_table(SuppressionsSection),
     "message-fields": lambda: _fields(Message),
