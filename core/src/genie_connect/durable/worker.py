@@ -152,7 +152,9 @@ class Worker:
             if claim is not None:
                 await self._carry_out(claim)
         finally:
-            self._wake.set()
+            # Some at a time: to look for each single unit costs as much as to claim it.
+            if self._shared or len(self._queued) <= self._options.concurrency:
+                self._wake.set()
         point("worker.returned")
 
     async def _carry_out(self, claim: Claim) -> None:
