@@ -86,6 +86,8 @@ class Address:
             return value
         if not isinstance(value, str):
             raise ValidationError.single("", f"must be an address, not {type(value).__name__}")
+        if plain := cls._plain(value):
+            return plain
         # Before any further look: 1000 characters are more than a name and an address can have.
         problem = text.line_problem(value, limit=1000)
         if problem:
@@ -99,6 +101,27 @@ class Address:
             return cls(name=name, local=local, domain=domain)
         except ValidationError as error:
             raise ValidationError([attrs.evolve(problem, path="") for problem in error.problems]) from None
+
+    @classmethod
+    def _plain(cls, value: str) -> Address | None:
+        """A bare address in ASCII, as nearly all are, by the same rules; ``None`` for what wants a closer look."""
+        local, _, domain = value.partition("@")
+        if _ASCII_LOCAL.match(local) is None or len(local) > MAX_LOCAL_BYTES or "=?" in local or not domain.isascii():
+            return None
+        try:
+            domain = _checked_domain(domain)
+        except ValidationError:
+            return None  # to be told with all that is wrong
+        email = f"{local}@{domain}"
+        if len(email) > MAX_ADDRESS_BYTES:
+            return None
+        made, put = object.__new__(cls), object.__setattr__
+        put(made, "name", "")
+        put(made, "local", local)
+        put(made, "domain", domain)
+        put(made, "email", email)
+        put(made, "key", email if email.islower() else f"{local.lower()}@{domain}")
+        return made
 
     @property
     def needs_smtputf8(self) -> bool:
