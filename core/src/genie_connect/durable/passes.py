@@ -130,8 +130,11 @@ class Pass:
         point("pass.deliver.after")
         self._left.tried = self._left.tried or bool(attempts)
         # What the ledger has from the hand-overs need not be told again.
+        said = journal.said
         news = [
-            outcome for address, outcome in outcomes.items() if journal.said.get(self._positions[address]) != outcome
+            outcome
+            for key, outcome in outcomes.items()
+            if (before := said.get(self._positions[key])) is not outcome and before != outcome
         ]
         await self._settle(news)
         for address, outcome in outcomes.items():
