@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 T = TypeVar("T")
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""What is the same in JSON, of these very types."""
 _TIME_FORM = "write it as 2026-11-23T10:00:00+00:00"
 
 
@@ -277,15 +279,19 @@ def _content(content: bytes | FileContent) -> str:
 def _to_dict(converter: Converter) -> Callable[[Any], Callable[[Any], dict[str, Any]]]:
     def factory(cls: Any) -> Callable[[Any], dict[str, Any]]:
         hints = typing.get_type_hints(cls)
-        names = [(external_name(field.name), field.name, hints[field.name]) for field in attrs.fields(cls)]
+        names = [
+            (external_name(field.name), field.name, hint if _is_frozen_map(hint) else None)
+            for field in attrs.fields(cls)
+            if not field.name.startswith("_")
+            for hint in (hints[field.name],)
+        ]
 
         def convert(value: Any) -> dict[str, Any]:
-            return {
-                key: converter.unstructure(item, unstructure_as=hint if _is_frozen_map(hint) else None)
-                for key, name, hint in names
-                if not name.startswith("_")
-                for item in (getattr(value, name),)
-            }
+            made: dict[str, Any] = {}
+            for key, name, as_hint in names:
+                item = getattr(value, name)
+                made[key] = item if type(item) in _PLAIN else converter.unstructure(item, unstructure_as=as_hint)
+            return made
 
         return convert
 
