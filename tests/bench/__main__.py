@@ -30,10 +30,13 @@ def main() -> None:
     quick = "fewer cases, fewer rounds (smtp, broadcast), a million rows instead of ten (suppressions)"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--case", default="", metavar="REGEX", help="only the cases whose name it finds (smtp)")
+    parser.add_argument("--recipients", type=int, metavar="N", help="so many of them (broadcast); else a million")
+    parser.add_argument("--ten-million", action="store_const", const=10_000_000, dest="recipients")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each is measured (broadcast)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     chosen = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {platform.system()}")
-    options = smtp.Options(quick=chosen.quick, case=chosen.case)
+    options = smtp.Options(quick=chosen.quick, case=chosen.case, recipients=chosen.recipients, rounds=chosen.rounds)
     tables: list[smtp.Rendered] = []
     for name in [chosen.what] if chosen.what else SHORT:
         tables += SUITES[name](options)

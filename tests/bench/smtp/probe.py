@@ -15,10 +15,10 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiosmtplib
 
@@ -113,7 +113,7 @@ class Ticker:
 
 
 @contextlib.contextmanager
-def _peak_memory() -> Iterator[Callable[[], int]]:
+def peak_memory() -> Iterator[Callable[[], int]]:
     """From here on the peak counts anew; the function gives how far above the start it was."""
     before = _settled_kib()
     Path("/proc/self/clear_refs").write_text("5")
@@ -124,7 +124,7 @@ async def _large(send: Callable[[bool], Awaitable[object]]) -> dict[str, Any]:
     # A small one first: imports and the first connection are no cost of the large one.
     await send(False)
     ticker = Ticker()
-    with _peak_memory() as above_start_kib, Clock() as clock:
+    with peak_memory() as above_start_kib, Clock() as clock:
         ticking = asyncio.create_task(ticker.run())
         await asyncio.sleep(0)
         await send(True)
@@ -169,7 +169,7 @@ async def large_smtplib(spec: dict[str, Any]) -> dict[str, Any]:
     """The same with the standard library; it has no loop, so whatever it does is one stall."""
     server = smtplib.SMTP(spec["host"], spec["port"], local_hostname="client.test")
     server.send_message(_large_email(spec, False))
-    with _peak_memory() as above_start_kib, Clock() as clock:
+    with peak_memory() as above_start_kib, Clock() as clock:
         server.send_message(_large_email(spec, True))
         peak = above_start_kib()
     return {**clock.report(2), "above_start_kib": peak}
@@ -186,7 +186,7 @@ async def broadcast_ours(spec: dict[str, Any]) -> dict[str, Any]:
     series = []
     async with gc.Host.open(config) as host:
         start_kib = _settled_kib()
-        with _peak_memory() as above_start_kib, Clock() as clock:
+        with peak_memory() as above_start_kib, Clock() as clock:
             recipients = (messages.recipient(number) for number in range(count))
             async for outcome in host.send_each(content, recipients, timeout_s=FAR_S):
                 states[outcome.state.value] += 1
@@ -196,7 +196,8 @@ async def broadcast_ours(spec: dict[str, Any]) -> dict[str, Any]:
     return {**clock.report(count), "above_start_kib": peak, "states": states, "series": series}
 
 
-PROBES: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+Probes: TypeAlias = Mapping[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]
+PROBES: Probes = {
     "broadcast-ours": broadcast_ours,
     "idle-ours": idle_ours,
     "idle-aiosmtplib": idle_aiosmtplib,
@@ -206,7 +207,8 @@ PROBES: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
 }
 
 
-def main() -> None:
+def main(probes: Probes = PROBES) -> None:
+    """Run the probe that the command line names, and say what it found."""
     name, spec = sys.argv[1], json.loads(sys.argv[2])
     messages.message("2KB")  # kept, since it cannot be made inside the loop
     factory = asyncio.new_event_loop
@@ -214,7 +216,7 @@ def main() -> None:
         from uvloop import new_event_loop as factory  # only where it is asked for
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
-            answer = runner.run(PROBES[name](spec))
+            answer = runner.run(probes[name](spec))
         except Exception as error:
             answer = {"failed": f"{type(error).__name__}: {error}"[:500]}
             print(json.dumps(answer), flush=True)

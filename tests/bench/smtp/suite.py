@@ -63,6 +63,8 @@ class Options:
 
     quick: bool = False
     case: str = ""
+    recipients: int | None = None
+    rounds: int = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,141 @@
+"""The process that durable work is measured in: ``python -m tests.bench.smtp.durable_probe PROBE SPEC``."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+
+import genie_connect as gc
+from tests.bench.smtp import message as messages
+from tests.bench.smtp import probe
+from tests.bench.smtp.client import Clock
+from tests.bench.smtp.ours import connection_settings
+from tests.bench.smtp.python_sink import COUNTERS
+
+_LOOK_S = 0.001
+SENDERS = 64
+_FAR_S = 86_400.0
+
+
+def _config(spec: dict[str, Any]) -> dict[str, Any]:
+    handle = gc.Registry.discover()["smtp"]
+    settings = connection_settings(handle, spec["mode"], host=spec["host"], port=spec["port"])
+    return {
+        "connections": {"bench": {"connector": "smtp", "settings": settings}},
+        "store": {"url": spec["url"]},
+        "engine": spec.get("engine", {}),
+    }
+
+
+def _taken(spec: dict[str, Any]) -> Callable[[], int]:
+    """A function that says how many messages the sink has, at no cost to it."""
+    with Path(spec["counters"]).open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), COUNTERS.size, access=mmap.ACCESS_READ)
+    return lambda: COUNTERS.unpack(mapped)[1]
+
+
+async def _first(taken: Callable[[], int], before: int) -> float:
+    while taken() == before:  # another process changes it
+        await asyncio.sleep(_LOOK_S)
+    return time.monotonic()
+
+
+async def broadcast(spec: dict[str, Any]) -> dict[str, Any]:
+    """Load a broadcast, start it, and see it to its end."""
+    count, content, taken = spec["count"], messages.message("2KB"), _taken(spec)
+    async with gc.Host.open(_config(spec)) as host:
+        with probe.peak_memory() as above_start_kib:
+            recipients = (messages.recipient(number) for number in range(count))
+            with Clock() as loading:
+                made = await host.broadcast(content, recipients, start=False)
+            loaded_kib = above_start_kib()
+            first = asyncio.create_task(_first(taken, taken()))
+            started = time.monotonic()
+            with Clock() as sending:
+                await made.start()
+                ended = await made.wait()
+            peak = above_start_kib()
+    return {
+        "load": loading.report(count),
+        "send": sending.report(count),
+        "first_s": await first - started,
+        "loaded_kib": loaded_kib,
+        "above_start_kib": peak,
+        "counts": _counts(ended.counts),
+    }
+
+
+async def resume(spec: dict[str, Any]) -> dict[str, Any]:
+    """Go on with the broadcast that another process was killed over."""
+    taken = _taken(spec)
+    before = taken()
+    first = asyncio.create_task(_first(taken, before))
+    async with gc.Host.open(_config(spec)) as host:
+        (made,) = await host.broadcasts()
+        ended = await made.wait()
+        first_s = await first - spec["begun"]
+        return {"first_s": first_s, "counts": _counts(ended.counts)}
+
+
+def _counts(counts: Any) -> dict[str, int]:
+    return {name: getattr(counts, name) for name in ("accepted", "deferred", "rejected", "unknown", "suppressed")}
+
+
+class _Commits:
+    """Counts commits, and those of them that wait for the disk."""
+
+    def __init__(self) -> None:
+        self.all = self.synced = 0
+        sa.event.listen(sa.Engine, "commit", self._count)
+
+    def _count(self, connection: sa.Connection) -> None:
+        self.all += 1
+        self.synced += connection.info.get("synced", True)
+
+
+async def _lone(host: gc.Host, commits: _Commits, recipient: str) -> tuple[int, int]:
+    """Commits that wait for the disk: until it is accepted, and until it is settled."""
+    before = commits.synced
+    receipt = await host.send(attrs.evolve(messages.message("2KB"), to=[recipient]), durable=True)
+    accepted = commits.synced
+    await host.settled(receipt.id or 0)
+    return accepted - before, commits.synced - before
+
+
+async def sends(spec: dict[str, Any]) -> dict[str, Any]:
+    """Durable sends: what a lone one commits, and how many a second are taken in from many senders at once."""
+    count = spec["count"]
+    plain = messages.message("2KB")
+    letters = iter([attrs.evolve(plain, to=[messages.recipient(number)]) for number in range(count)])
+    commits = _Commits()
+
+    async def send_all(host: gc.Host) -> None:
+        for letter in letters:
+            await host.send(letter, durable=True)
+
+    async with gc.Host.open(_config(spec)) as host:
+        # The fewest of some: others of the process write beside them, once a second.
+        lone = [await _lone(host, commits, f"alone{number}@example.com") for number in range(5)]
+    async with gc.Host.open(_config(spec), work=False) as host:
+        commits.synced = 0
+        with Clock() as clock:
+            await asyncio.gather(*(send_all(host) for _ in range(SENDERS)))
+    answer = {
+        "accept_syncs": min(lone)[0],
+        "whole_syncs": min(whole for _, whole in lone),
+        "sends_a_sync": count / max(1, commits.synced),
+    }
+    return {**clock.report(count), **answer}
+
+
+PROBES = {"broadcast": broadcast, "resume": resume, "sends": sends}
+
+if __name__ == "__main__":
+    probe.main(PROBES)
