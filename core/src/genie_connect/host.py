@@ -494,12 +494,12 @@ class Host:
         if durable.worker is not None:
             durable.worker.nudge()
 
-    async def reconcile(self, *, limit: int = 1000) -> int:
+    async def reconcile(self) -> int:
         """Ask providers that have a look-up what became of unknown copies; how many it resolved. Needs a store."""
         durable = self._with_store("reconciling")
         from genie_connect.durable.reconcile import reconcile
 
-        return await reconcile(durable.ledger, self, limit=limit)
+        return await reconcile(durable.ledger, self)
 
     def worker(self) -> Worker:
         """A worker for this host's store, to be run with ``async with worker.working()``. Needs a store.

@@ -234,9 +234,9 @@ class SyncHost:
         """As ``Host.resolve``."""
         self.run(self._host.resolve(unit, position, resolution, note=note))
 
-    def reconcile(self, *, limit: int = 1000) -> int:
+    def reconcile(self) -> int:
         """As ``Host.reconcile``."""
-        return self.run(self._host.reconcile(limit=limit))
+        return self.run(self._host.reconcile())
 
     def send_each(
         self,

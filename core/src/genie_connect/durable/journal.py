@@ -41,15 +41,8 @@ class UnitJournal:
         """Return once it is on disk who may have left. Raises ``StepBack``."""
         self._check()
         positions = [self._positions[address.key] for address in leaving.batch.recipients]
-        hand_over = HandOver(
-            attempt_id=leaving.attempt_id,
-            connection=leaving.connection,
-            key=leaving.idempotency_key,
-            positions=bitmap.of(positions),
-            started=leaving.started.timestamp(),
-        )
         point("journal.leaving.before")
-        await self._units.leaving(self._claim, hand_over)
+        await self._units.leaving(self._claim, hand_over_of(leaving, positions))
         point("journal.leaving.after")
         # Stopped for a while just now, we may have been taken for dead. Nothing has left yet.
         self._check()
@@ -78,6 +71,17 @@ class UnitJournal:
     def _check(self) -> None:
         if not self._vital.fresh:
             raise StepBack(STALE, hint="another worker goes on with it", hand_back=True)
+
+
+def hand_over_of(leaving: Leaving, positions: Sequence[int]) -> HandOver:
+    """A hand-over as the ledger takes it."""
+    return HandOver(
+        attempt_id=leaving.attempt_id,
+        connection=leaving.connection,
+        key=leaving.idempotency_key,
+        positions=bitmap.of(positions),
+        started=leaving.started.timestamp(),
+    )
 
 
 def answer_of(position: int, outcome: Outcome) -> Answer:

@@ -71,7 +71,7 @@ class Pass:
         envelope = [recipient_of(row).address for row in unpack(claim.recipients)]
         self._positions = {envelope[position].key: position for position in bitmap.positions(claim.open)}
         clearance = await self._dispatcher.clear(envelope, message.purpose)
-        await self._settle({outcome.recipient: outcome for outcome in clearance.suppressed}.values())
+        await self._settle(clearance.suppressed)
         delivery = single_delivery(message, claim.send.message_id, clearance.cleared)
         waiting = tuple(each for each in clearance.cleared if each.address.key in self._positions)
         if waiting:
@@ -92,9 +92,8 @@ class Pass:
         copies = self._copies(content, people)
         deliveries, refused = self._dispatcher.copies(content.check, clearance.cleared, copies)
         await self._settle([*clearance.suppressed, *refused])
-        size = content.options.micro_batch or self._micro_batch
-        for start in range(0, len(deliveries), size):
-            batch = deliveries[start : start + size]
+        for start in range(0, len(deliveries), self._micro_batch):
+            batch = deliveries[start : start + self._micro_batch]
             route = self._route_of(message, content=content, only=content.options.connection)
             if not route.connections and start:
                 # Nothing would come of asking for each micro-batch what the first was told.
@@ -154,9 +153,9 @@ class Pass:
     async def _settle(self, outcomes: Iterable[Outcome]) -> None:
         """Keep outcomes that no hand-over brought."""
         answers = [
-            answer_of(self._positions[Address.parse(outcome.recipient).key], outcome)
+            answer_of(self._positions[key], outcome)
             for outcome in outcomes
-            if Address.parse(outcome.recipient).key in self._positions
+            if (key := Address.parse(outcome.recipient).key) in self._positions
         ]
         if answers:
             point("pass.settle.before")

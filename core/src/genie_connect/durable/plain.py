@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from genie_connect.delivery.journal import Leaving, StepBack
-from genie_connect.durable.journal import STALE, UnitJournal, answer_of
+from genie_connect.durable.journal import STALE, UnitJournal, answer_of, hand_over_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import IdempotencyConflict
 from genie_connect.failpoints import point
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
-from genie_connect.store import bitmap
 from genie_connect.store.accepting import NewSend
-from genie_connect.store.claims import Claim, HandOver
+from genie_connect.store.claims import Claim
 
 _CERTAINTY = {State.ACCEPTED: 2, State.UNKNOWN: 1}
 """What outweighs what, where the caller has gone before the end: put off after a doubt is still in doubt."""
@@ -48,13 +47,7 @@ class PlainJournal:
         if not self._ledger.workers.fresh:
             raise StepBack(STALE, hint="the store does not answer; send again when it does")
         positions = [self._positions[address.key] for address in leaving.batch.recipients]
-        hand_over = HandOver(
-            attempt_id=leaving.attempt_id,
-            connection=leaving.connection,
-            key=leaving.idempotency_key,
-            positions=bitmap.of(positions),
-            started=leaving.started.timestamp(),
-        )
+        hand_over = hand_over_of(leaving, positions)
         point("plain.open.before")
         owner = self._ledger.workers.id
         try:

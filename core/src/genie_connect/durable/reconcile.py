@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import GenieConnectError, NothingUnknown
@@ -16,6 +16,7 @@ from genie_connect.registry.isolation import log_failure
 from genie_connect.store.unknown import Resolution, ResolvedBy, UnknownCopy
 
 _logger = logging.getLogger("genie_connect.reconcile")
+COPIES_AT_ONCE: Final = 500
 
 
 class LooksUp(Protocol):
@@ -26,10 +27,18 @@ class LooksUp(Protocol):
         ...
 
 
-async def reconcile(ledger: Ledger, host: LooksUp, *, limit: int) -> int:
+async def reconcile(ledger: Ledger, host: LooksUp) -> int:
     """Resolve what can be resolved; how many copies that were. A provider that knows nothing proves nothing."""
     resolved = 0
-    copies = await ledger.unknown.listed(limit=limit)
+    after = (0, -1)
+    while copies := await ledger.unknown.listed(after=after, limit=COPIES_AT_ONCE):
+        after = (copies[-1].unit, copies[-1].position)
+        resolved += await _ask(ledger, host, copies)
+    return resolved
+
+
+async def _ask(ledger: Ledger, host: LooksUp, copies: Iterable[UnknownCopy]) -> int:
+    resolved = 0
     by_attempt: dict[str, list[UnknownCopy]] = {}
     for copy in copies:
         if copy.attempt_id is not None and copy.connection is not None:
