@@ -28,7 +28,8 @@ class Schedule:
     def wait_s(self, tries: int, outcomes: Iterable[Outcome]) -> float:
         """Seconds until the next pass, after so many that put somebody off before this one.
 
-        Where the other side named a time for everybody, that counts; nobody is asked sooner.
+        A pass is for all who were put off, so it waits for the latest time that the other side named. Where it named
+        one for everybody, that is when.
         """
         whole_s = min(self.longest_s, self.first_s * 2.0 ** min(tries, 30))
         # Not for secrecy: so that what was put off together does not come back together.
@@ -36,5 +37,5 @@ class Schedule:
         named = [outcome.retry_after_s for outcome in outcomes]
         told = [wait for wait in named if wait is not None]
         if told and len(told) == len(named):
-            return min(told)
-        return min([ours_s, *told])
+            return max(told)
+        return max([ours_s, *told])
