@@ -59,6 +59,7 @@ class CeleryEngine:
 
     name = "celery"
     shares_ledger = False
+    in_memory = False
     ahead = 2
 
     def __init__(self, broker: str, place: Place, *, backoff: Backoff | None = None) -> None:

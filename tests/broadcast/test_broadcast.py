@@ -136,6 +136,17 @@ class TestEverybody:
             made = await host.broadcast(news(), people(4), expires=expires)
             assert await ended(made) == {"deferred": 4}
 
+    async def test_their_time_runs_from_the_start(self, hosted: MakeHost) -> None:
+        """However soon the other side says to come again, it ends; the wait for the start does not count."""
+        smtp = ScriptedConnector("smtp", kind="smtp")
+        smtp.otherwise(deferred(retry_after_s=0.02))
+        async with hosted(smtp, engine=SMALL | {"give_up_after_s": 0.3}) as host:
+            made = await host.broadcast(news(), people(4), start=False)
+            await asyncio.sleep(0.4)
+            await made.start()
+            assert await ended(made) == {"deferred": 4}
+        assert min(smtp.handed_over.values()) > 1
+
 
 class TestControl:
     """Starting, pausing, going on, stopping."""

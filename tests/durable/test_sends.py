@@ -180,6 +180,15 @@ class TestDurable:
             outcome = (await host.settled(receipt.id or 0, timeout_s=SOON_S)).outcomes[ADA]
             assert (outcome.state, outcome.reason, outcome.text) == (State.DEFERRED, "expired", "452 mailbox full")
 
+    async def test_its_time_runs_from_when_it_was_due_at_first(self, hosted: MakeHost) -> None:
+        """However soon the other side says to come again, that is not for ever."""
+        smtp = ScriptedConnector("smtp", kind="smtp")
+        smtp.otherwise(deferred(retry_after_s=0.02))
+        async with hosted(smtp, engine={"give_up_after_s": 0.3}) as host:
+            receipt = await host.send(letter(ADA), durable=True)
+            assert (await host.settled(receipt.id or 0, timeout_s=SOON_S)).outcomes[ADA].reason == "expired"
+        assert smtp.handed_over[ADA] > 1
+
     async def test_it_waits_for_its_time(self, hosted: MakeHost) -> None:
         """What is due goes before it."""
         smtp = ScriptedConnector("smtp", kind="smtp")

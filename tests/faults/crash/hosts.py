@@ -26,7 +26,6 @@ from genie_connect.model.outcome import State
 from genie_connect.store.database import Database
 from genie_connect.store.migrate import opened, upgrade
 from genie_connect.store.schema import BroadcastState, UnitState, broadcasts, outcomes, units
-from genie_connect.store.units import Units
 from tests.faults.crash.naive import MESSAGE, recipients_of
 from tests.faults.crash.said import say
 
@@ -34,7 +33,6 @@ NAME: Final = "news"
 SENDERS: Final = 2
 PAUSE_S: Final = 0.2
 PATIENCE_S: Final[dict[type, dict[str, float]]] = {
-    Units: {"offer_s": 2.0},
     NatsEngine: {"ack_wait_s": 2.0},
     PgQueuerEngine: {"heartbeat_s": 2.0},
 }

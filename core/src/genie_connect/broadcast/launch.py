@@ -51,11 +51,7 @@ class Launch:
             not_before=self.not_before,
             expires=self.expires,
         )
-        how = BroadcastOptions(
-            connection=self.connection,
-            at_least_once=self.at_least_once,
-            finish_by=None if self.finish_by is None else self.finish_by.timestamp(),
-        )
+        how = BroadcastOptions(connection=self.connection, at_least_once=self.at_least_once)
         loader = Loader(durable.ledger.broadcasts, message, options)
         record = await loader.run(recipients, sender_domain, how)
         now = durable.ledger.database.now()

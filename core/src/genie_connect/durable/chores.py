@@ -13,7 +13,6 @@ import attrs
 from genie_connect.delivery.breaker import Breaker
 from genie_connect.delivery.connection import Connection
 from genie_connect.durable.ledger import Ledger
-from genie_connect.errors import GenieConnectError
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.health import SharedHealth
 
@@ -73,6 +72,6 @@ async def _repeat(chore: Chore) -> None:
     while True:
         try:
             await chore.do()
-        except GenieConnectError as error:
+        except Exception as error:  # noqa: BLE001  # a chore that fails once is done again
             log_failure(_logger, error, "%s has to wait", chore.name)
         await asyncio.sleep(chore.every_s)

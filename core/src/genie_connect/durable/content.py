@@ -40,12 +40,9 @@ def message_of(row: bytes) -> Message:
         raise StoreError("a message in the store cannot be read", hint=hint) from None
 
 
-def digest(*parts: bytes) -> bytes:
+def digest(content: bytes) -> bytes:
     """What an idempotency key stands for."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(len(part).to_bytes(8, "little") + part)
-    return whole.digest()
+    return hashlib.sha256(content).digest()
 
 
 def packed(recipient: Recipient) -> Packed:
@@ -60,12 +57,10 @@ def recipient_of(row: Packed) -> Recipient:
 
 @attrs.frozen(kw_only=True)
 class BroadcastOptions:
-    """What a broadcast was started with, as its row keeps it. Times are seconds since 1970."""
+    """What a broadcast was started with, as its row keeps it."""
 
     connection: str | None = None
     at_least_once: bool = False
-    finish_by: float | None = None
-    micro_batch: int | None = None
 
     def to_json(self) -> str:
         """For the row."""
@@ -80,9 +75,10 @@ class BroadcastOptions:
 
 @attrs.frozen(kw_only=True, eq=False)
 class BroadcastContent:
-    """All that the copies of a broadcast have in common."""
+    """All that the copies of a broadcast have in common. ``started`` is in seconds since 1970."""
 
     id: int
+    started: float
     message: Message
     check: MergeCheck
     ids: MessageIds
@@ -94,6 +90,7 @@ class BroadcastContent:
         message = message_of(record.message)
         return cls(
             id=record.id,
+            started=record.started or record.created,
             message=message,
             check=MergeCheck(template_of(message)),
             ids=MessageIds(record.salt, record.sender_domain),

@@ -12,7 +12,7 @@ from genie_connect.store.broadcasts import Broadcasts
 from genie_connect.store.database import DEFAULT_TENANT, Database
 from genie_connect.store.progress import ProgressReader
 from genie_connect.store.sends import Sends
-from genie_connect.store.units import OFFER_S, Units
+from genie_connect.store.units import Units
 from genie_connect.store.unknown import Unknown
 from genie_connect.store.workers import LEASE_S, Workers
 from genie_connect.store.writer import Writer
@@ -22,17 +22,11 @@ class Ledger:
     """An open store. To be entered with ``async with``; raises what ``Database`` raises."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        tenant: str = DEFAULT_TENANT,
-        clock: Clock | None = None,
-        lease_s: float = LEASE_S,
-        offer_s: float = OFFER_S,
+        self, url: str, *, tenant: str = DEFAULT_TENANT, clock: Clock | None = None, lease_s: float = LEASE_S
     ) -> None:
         self.database = Database(url, tenant=tenant, clock=clock)
         self.writer = Writer(self.database)
-        self.units = Units(self.database, self.writer, offer_s=offer_s)
+        self.units = Units(self.database, self.writer)
         self.sends = Sends(self.database, self.writer)
         self.broadcasts = Broadcasts(self.database, self.writer)
         self.progress = ProgressReader(self.database)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from genie_connect.errors import StoreError
+from genie_connect.registry.isolation import log_failure
 from genie_connect.store.workers import Workers
 
 _logger = logging.getLogger("genie_connect.worker")
@@ -57,6 +58,9 @@ class Life:
                 self.trouble = None
             except StoreError as error:
                 self.trouble = error.message
+            except Exception as error:  # noqa: BLE001  # whatever it is, without beats all our work is taken from us
+                self.trouble = type(error).__name__
+                log_failure(_logger, error, "the beat could not be written")
 
     @property
     def _soon_s(self) -> float:

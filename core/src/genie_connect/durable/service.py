@@ -35,12 +35,9 @@ from genie_connect.store.claims import Claim
 from genie_connect.store.packing import Packed, pack, unpack
 from genie_connect.store.schema import UnitState
 from genie_connect.store.sends import SendRecord
-from genie_connect.store.units import OFFER_S
 
 AT_ONCE: Final = 64
 """So many durable sends go on in the process that accepted them; those beyond wait in the ledger."""
-OFFER_IN_MEMORY_S: Final = 5.0
-"""For so long a unit may wait in the memory of one process before others are offered it too."""
 FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 2.0
 """How often a send is looked at that another process may be working on."""
@@ -63,11 +60,7 @@ class Durable:
 
     def __init__(self, store: StoreSection, engine: EngineSection, dispatcher: Dispatcher, clock: Clock) -> None:
         self.options = engine
-        # What waits in the memory of a process dies with it: others are to be offered it soon.
-        offer_s = OFFER_IN_MEMORY_S if engine.url.startswith("embedded:") else OFFER_S
-        self.ledger = Ledger(
-            store.url, tenant=store.tenant, clock=clock, lease_s=engine.lease_s, offer_s=min(offer_s, engine.lease_s)
-        )
+        self.ledger = Ledger(store.url, tenant=store.tenant, clock=clock, lease_s=engine.lease_s)
         self.worker: Worker | None = None
         self._engine_url = engine.url
         self._dispatcher = dispatcher
@@ -161,20 +154,23 @@ class Durable:
     async def settled(self, unit: int, timeout_s: float) -> Receipt:
         """The receipt once nothing more is to come. Raises ``TimeoutError``, and ``ValidationError`` for no send."""
         look_s = FIRST_LOOK_S
-        async with asyncio.timeout(timeout_s):
-            while True:
-                # Before looking, so that nothing that ends meanwhile is missed.
-                ended = self._ended.setdefault(unit, asyncio.Event())
-                receipt = await self.receipt(unit)
-                if receipt is None:
-                    raise ValidationError.single("id", f"there is no send {unit}", "give the id of a receipt")
-                if not receipt.pending:
-                    self._ended.pop(unit, None)
-                    return receipt
-                # Here it may end at any time; of another process nothing tells us.
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), look_s)
-                look_s = min(LONGEST_LOOK_S, look_s * 2)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    # Before looking, so that nothing that ends meanwhile is missed.
+                    ended = self._ended.setdefault(unit, asyncio.Event())
+                    receipt = await self.receipt(unit)
+                    if receipt is None:
+                        raise ValidationError.single("id", f"there is no send {unit}", "give the id of a receipt")
+                    if not receipt.pending:
+                        return receipt
+                    # Here it may end at any time; of another process nothing tells us.
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(ended.wait(), look_s)
+                    look_s = min(LONGEST_LOOK_S, look_s * 2)
+        finally:
+            # Others who wait for the same one look again by themselves.
+            self._ended.pop(unit, None)
 
     def _has_ended(self, unit: int) -> None:
         waited_for = self._ended.pop(unit, None)

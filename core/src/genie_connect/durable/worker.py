@@ -27,11 +27,16 @@ from genie_connect.failpoints import point
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.claims import Claim
 from genie_connect.store.schema import UnitKind
+from genie_connect.store.units import OFFER_S
 
 _logger = logging.getLogger("genie_connect.worker")
 SWEEP_S: Final = 1.0
+LONGEST_SWEEP_AGE_S: Final = 60.0
+"""A worker that has not swept for so long is not well."""
 SWEEPS_PER_BEAT: Final = 3
 """With a short lease the others are looked at more often: a silence counts only where somebody listened."""
+OFFER_IN_MEMORY_S: Final = 5.0
+"""For so long a unit may wait in the memory of one process before others are offered it too: it may die with it."""
 LEAST_QUEUED: Final = 32
 """So many units wait in an engine that several workers share, however few of them there are."""
 EXPIRED: Final = "expired"
@@ -53,10 +58,15 @@ class WorkerOptions:
 
 @attrs.frozen(kw_only=True)
 class WorkerHealth:
-    """How a worker is. ``alive`` is whether the others take it for alive; ``sweep_age_s`` how old its last sweep is."""
+    """How a worker is.
+
+    ``alive`` is whether the others take it for alive, ``fed`` whether its engine runs, ``sweep_age_s`` how old its last
+    sweep is.
+    """
 
     worker: str
     alive: bool
+    fed: bool
     in_progress: int
     units_done: int
     sweep_age_s: float
@@ -65,7 +75,7 @@ class WorkerHealth:
     @property
     def ok(self) -> bool:
         """Whether it works."""
-        return self.alive and self.sweep_age_s < 60.0
+        return self.alive and self.fed and self.sweep_age_s < LONGEST_SWEEP_AGE_S
 
 
 class Worker:
@@ -92,6 +102,7 @@ class Worker:
         self._queued: set[int] = set()
         self._to_release: list[Claim] = []
         self._contents: dict[int, BroadcastContent] = {}
+        self._fed = False
         self._swept = float("-inf")
         self._done = 0
         self._trouble: str | None = None
@@ -102,6 +113,7 @@ class Worker:
         return WorkerHealth(
             worker=self._ledger.workers.id,
             alive=self._ledger.workers.fresh,
+            fed=self._fed,
             in_progress=len(self._under_way),
             units_done=self._done,
             sweep_age_s=self._now() - self._swept,
@@ -119,6 +131,8 @@ class Worker:
             running = asyncio.create_task(
                 self._engine.run(self._work, concurrency=self._options.concurrency), name="engine"
             )
+            self._fed = True
+            running.add_done_callback(self._engine_ended)
             sweep = asyncio.create_task(self._sweep(), name="worker sweep")
             self._ledger.life.on_fenced.append(self._fenced)
             try:
@@ -137,6 +151,15 @@ class Worker:
                     # What waits in our memory goes with us: others are to have it at once.
                     await self._ledger.units.withdraw(sorted(self._queued))
 
+    def _engine_ended(self, running: asyncio.Task[None]) -> None:
+        self._fed = False
+        error = None if running.cancelled() else running.exception()
+        if self._stopping.is_set():
+            return
+        # It is to run until it is stopped. Whoever looks at our health must see that nothing will come any more.
+        self._trouble = f"the engine {self._engine.name} has ended: {type(error).__name__}"
+        log_failure(_logger, error or RuntimeError("it returned"), "the engine %s has ended", self._engine.name)
+
     async def take(self, claim: Claim) -> None:
         """Work on a unit that was claimed as it was accepted."""
         await self._carry_out(claim)
@@ -153,7 +176,7 @@ class Worker:
                 await self._carry_out(claim)
         finally:
             # Some at a time: to look for each single unit costs as much as to claim it.
-            if self._shared or len(self._queued) <= self._options.concurrency:
+            if not self._engine.in_memory or len(self._queued) <= self._options.concurrency:
                 self._wake.set()
         point("worker.returned")
 
@@ -179,7 +202,7 @@ class Worker:
 
     async def _pass_over(self, claim: Claim) -> None:
         if claim.expires is not None and claim.expires <= self._ledger.database.now():
-            await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
+            await self._give_up(claim)
             return
         one = Pass(
             self._ledger,
@@ -187,13 +210,18 @@ class Worker:
             claim,
             micro_batch=max(1, self._options.micro_batch // self._options.concurrency),
         )
-        left: Left
+        due = claim.due
         try:
-            left = await (one.run_send() if claim.kind is UnitKind.SEND else one.run_chunk(await self._content(claim)))
+            if claim.kind is UnitKind.SEND:
+                left = await one.run_send()
+            else:
+                content = await self._content(claim)
+                due = max(due, content.started)
+                left = await one.run_chunk(content)
         except Unsendable as why:
             await self._unsendable(claim, str(why))
             return
-        await self._end(claim, left)
+        await self._end(claim, left, due)
 
     async def _content(self, claim: Claim) -> BroadcastContent:
         if claim.broadcast is None:
@@ -206,7 +234,7 @@ class Worker:
             self._contents[claim.broadcast] = content
         return content
 
-    async def _end(self, claim: Claim, left: Left) -> None:
+    async def _end(self, claim: Claim, left: Left, due: float) -> None:
         point("worker.end.before")
         if not left.outcomes:
             await self._ledger.units.finish(claim)
@@ -215,13 +243,16 @@ class Worker:
             return
         schedule, now = self._options.schedule, self._ledger.database.now()
         again = now + schedule.wait_s(claim.tries if left.tried else 0, left.outcomes.values())
-        last = claim.expires if claim.expires is not None else claim.not_before + schedule.give_up_after_s
+        last = claim.expires if claim.expires is not None else due + schedule.give_up_after_s
         if again >= last:
-            await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
-            self._done += 1
+            await self._give_up(claim)
         else:
             await self._ledger.units.release(claim, not_before=again, tried=left.tried)
         point("worker.end.after")
+
+    async def _give_up(self, claim: Claim) -> None:
+        await self._ledger.units.finish(claim, giving_up=EXPIRED, hint=EXPIRED_HINT)
+        self._done += 1
 
     async def _unsendable(self, claim: Claim, why: str) -> None:
         """No connection could ever carry it as things are: a broadcast waits for a person, a send for better times."""
@@ -262,6 +293,11 @@ class Worker:
                 _logger.warning("%s", error.message)
                 await asyncio.sleep(self._sweep_every_s)
                 continue
+            except Exception as error:  # noqa: BLE001  # whatever it is, nobody else looks after the units here
+                self._trouble = type(error).__name__
+                log_failure(_logger, error, "units could not be looked after")
+                await asyncio.sleep(self._sweep_every_s)
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._sweep_every_s)
 
@@ -282,13 +318,13 @@ class Worker:
         if room <= 0:
             return
         if self._engine.shares_ledger:
-            async with units.offering(room) as (transaction, offered):
+            async with units.offering(room, for_s=self._offer_s) as (transaction, offered):
                 await self._engine.submit(
                     [Work(unit=each.unit, priority=each.priority) for each in offered], transaction=transaction
                 )
                 point("worker.offering")
             return
-        offered = await units.offer(room)
+        offered = await units.offer(room, for_s=self._offer_s)
         if not offered:
             return
         point("worker.offered")
@@ -299,7 +335,7 @@ class Worker:
             point("worker.withdrawn")
             raise
         point("worker.submitted")
-        if not self._shared:
+        if self._engine.in_memory:
             self._queued.update(each.unit for each in offered)
 
     @property
@@ -307,12 +343,12 @@ class Worker:
         return min(SWEEP_S, self._ledger.workers.beat_every_s / SWEEPS_PER_BEAT)
 
     @property
-    def _shared(self) -> bool:
-        return self._engine.name != "embedded"
+    def _offer_s(self) -> float:
+        return min(OFFER_IN_MEMORY_S if self._engine.in_memory else OFFER_S, self._ledger.workers.lease_s)
 
     async def _room(self) -> int:
         wanted = self._engine.ahead * self._options.concurrency
-        if not self._shared:
+        if self._engine.in_memory:
             return wanted - len(self._queued)
         return max(wanted, LEAST_QUEUED) - await self._ledger.units.waiting()
 

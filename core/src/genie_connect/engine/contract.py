@@ -1,4 +1,4 @@
-"""The contract of an engine. Three methods and three facts; ``docs/pages/guides/engines.md`` explains them."""
+"""The contract of an engine. Three methods and four facts; ``docs/pages/guides/engines.md`` explains them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ class Place:
 class Engine(Protocol):
     """Brings units to handlers, at least once.
 
-    ``shares_ledger`` says that ``submit`` can write in the ledger's own transaction. ``ahead`` is how many units it
-    likes to have waiting for each handler: the ledger offers no more than that at a time.
+    ``shares_ledger`` says that ``submit`` can write in the ledger's own transaction. ``in_memory`` says that what waits
+    is in this process alone, and dies with it. ``ahead`` is how many units it likes to have waiting for each handler:
+    the ledger offers no more than that at a time.
 
     It is entered once, and run at most once.
     """
 
     name: str
     shares_ledger: bool
+    in_memory: bool
     ahead: int
 
     async def __aenter__(self) -> Self:

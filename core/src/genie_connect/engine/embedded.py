@@ -40,6 +40,7 @@ class EmbeddedEngine:
 
     name = "embedded"
     shares_ledger = False
+    in_memory = True
     ahead = 2
 
     def __init__(self, *, backoff: Backoff | None = None, clock: Clock | None = None) -> None:

@@ -63,6 +63,7 @@ class NatsEngine:
 
     name = "nats"
     shares_ledger = False
+    in_memory = False
     ahead = 2
 
     def __init__(

@@ -111,6 +111,7 @@ class PgQueuerEngine:
 
     name = "pgqueuer"
     shares_ledger = True
+    in_memory = False
     ahead = 2
 
     def __init__(

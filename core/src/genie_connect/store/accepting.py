@@ -20,7 +20,7 @@ from genie_connect.store.statements import Dialect, Found, Many
 FIRST_EPOCH: Final = 1
 """That of a send which somebody owns from the beginning."""
 _UNIT: Final = (
-    *("id", "tenant", "kind", "state", "epoch", "owner", "not_before", "expires", "priority", "size"),
+    *("id", "tenant", "kind", "state", "epoch", "owner", "not_before", "due", "expires", "priority", "size"),
     *("intent", "done"),
 )
 _SEND: Final = (
@@ -172,7 +172,7 @@ class Accepting:
             size=send.size,
             recipients=send.recipients,
             priority=send.priority,
-            not_before=send.not_before or now,
+            due=send.not_before or now,
             expires=send.expires,
             send=SendContent(
                 message_id=send.message_id,
@@ -196,6 +196,7 @@ class Accepting:
             "epoch": FIRST_EPOCH if owned else 0,
             "owner": item.owner if owned else None,
             "not_before": now if send.not_before is None else send.not_before,
+            "due": now if send.not_before is None else send.not_before,
             "expires": send.expires,
             "priority": send.priority,
             "size": send.size,

@@ -194,6 +194,7 @@ class Broadcasts:
                     "number": chunk.number,
                     "state": UnitState.READY,
                     "not_before": now if chunk.not_before is None else chunk.not_before,
+                    "due": now if chunk.not_before is None else chunk.not_before,
                     "expires": chunk.expires,
                     "priority": chunk.priority,
                     "size": chunk.size,

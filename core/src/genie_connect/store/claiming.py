@@ -124,7 +124,7 @@ def as_claim(
         done=row.done,
         tries=row.tries,
         priority=row.priority,
-        not_before=row.not_before,
+        due=row.due,
         expires=row.expires,
         earlier=earlier or {},
         send=send,

@@ -47,7 +47,8 @@ class Claim:
     """A unit as a worker holds it from now on. What it writes, it writes in the name of ``owner`` and ``epoch``.
 
     ``recipients`` are packed (``packing``). ``done`` is the bitmap of who needs nothing more: the others are to be
-    tried. ``tries`` counts the passes that ended with somebody put off. Times are seconds since 1970.
+    tried. ``tries`` counts the passes that ended with somebody put off, ``due`` is when the first was to be. Times are
+    seconds since 1970.
     """
 
     unit: int
@@ -61,7 +62,7 @@ class Claim:
     done: int = attrs.field(default=0, repr=False)
     tries: int = 0
     priority: int = 0
-    not_before: float = 0.0
+    due: float = 0.0
     expires: float | None = None
     earlier: Mapping[int, Earlier] = attrs.field(factory=dict, repr=False)
     send: SendContent | None = None

@@ -24,28 +24,27 @@ from genie_connect.store.unit_rows import READY
 class Offers:
     """Finds what is due."""
 
-    def __init__(self, database: Database, offer_s: float) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._offer_s = offer_s
         dialect = Dialect(database)
         self._values = dialect.values
         self._those = (units.c.tenant == sa.bindparam("b_tenant"), dialect.among(units.c.id, "ids"), READY)
 
-    async def offer(self, limit: int) -> list[Offered]:
+    async def offer(self, limit: int, for_s: float) -> list[Offered]:
         """Units that are due, marked as offered."""
         async with self._database.read() as connection:
             # Nearly always nothing is due, and whoever only looks does not wait for whoever writes.
             if not await self._due(connection, 1):
                 return []
-        async with self.offering(limit) as (_, offered):
+        async with self.offering(limit, for_s) as (_, offered):
             return offered
 
     @asynccontextmanager
-    async def offering(self, limit: int) -> AsyncIterator[tuple[AsyncConnection, list[Offered]]]:
+    async def offering(self, limit: int, for_s: float) -> AsyncIterator[tuple[AsyncConnection, list[Offered]]]:
         """The same, with the transaction in which they are marked."""
         async with self._database.begin(synced=False) as connection:
             due = await self._due(connection, limit)
-            taken = await self._take(connection, [offered.unit for offered in due])
+            taken = await self._take(connection, [offered.unit for offered in due], for_s)
             yield connection, [offered for offered in due if offered.unit in taken]
 
     async def withdraw(self, connection: AsyncConnection, items: Sequence[list[int]]) -> list[None]:
@@ -61,14 +60,14 @@ class Offers:
             bound = {"tenant": self._database.tenant, "now": self._database.now()}
             return int(await connection.scalar(_WAITING, bound) or 0)
 
-    async def _take(self, connection: AsyncConnection, ids: Sequence[int]) -> set[int]:
+    async def _take(self, connection: AsyncConnection, ids: Sequence[int], for_s: float) -> set[int]:
         if not ids:
             return set()
         now = self._database.now()
         statement = (
             sa.update(units)
             .where(*self._those, units.c.offered_until <= sa.bindparam("now"))
-            .values(offered_until=now + self._offer_s)
+            .values(offered_until=now + for_s)
             .returning(units.c.id)
         )
         bound = {"b_tenant": self._database.tenant, "ids": self._values(ids), "now": now}

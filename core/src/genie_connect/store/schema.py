@@ -117,6 +117,7 @@ units = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("owner", sa.String(32)),
     sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("due", sa.Float, nullable=False),
     sa.Column("expires", sa.Float),
     sa.Column("priority", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("offered_until", sa.Float, nullable=False, server_default="0"),
@@ -158,7 +159,10 @@ units = sa.Table(
     # A number that was given once is never given again: an engine may still hold work for it.
     sqlite_autoincrement=True,
 )
-"""Work. A higher ``priority`` goes first. ``offered_until``: an engine was told, and is not to be told again before."""
+"""Work. A higher ``priority`` goes first. ``due`` is when it was to begin; ``not_before`` moves with each retry.
+
+``offered_until``: an engine was told, and is not to be told again before.
+"""
 
 chunks = sa.Table(
     "chunks",

@@ -37,6 +37,7 @@ class UnitRow:
     epoch: int
     owner: str | None
     not_before: float
+    due: float
     expires: float | None
     priority: int
     tries: int
@@ -195,6 +196,7 @@ _COLUMNS: Final = (
     units.c.epoch,
     units.c.owner,
     units.c.not_before,
+    units.c.due,
     units.c.expires,
     units.c.priority,
     units.c.offered_until,
@@ -243,8 +245,9 @@ _REOPEN_BROADCAST: Final = (
 
 def _read(row: tuple[Any, ...]) -> UnitRow:
     """In the order of ``_COLUMNS``, and the state of its broadcast."""
-    id_, kind, broadcast, number, state, epoch, owner, not_before, expires, priority, offered, tries, size = row[:13]
-    intent, done, accepted, rejected, deferred, unknown, suppressed, broadcast_state = row[13:]
+    id_, kind, broadcast, number, state, epoch, owner, not_before, due, *others = row[:14]
+    expires, priority, offered, tries, size = others
+    intent, done, accepted, rejected, deferred, unknown, suppressed, broadcast_state = row[14:]
     return UnitRow(
         id=id_,
         kind=UnitKind(kind),
@@ -254,6 +257,7 @@ def _read(row: tuple[Any, ...]) -> UnitRow:
         epoch=epoch,
         owner=owner,
         not_before=not_before,
+        due=due,
         expires=expires,
         priority=priority,
         tries=tries,

@@ -29,25 +29,27 @@ OFFER_S: Final = 60.0
 class Units:
     """The units of one tenant."""
 
-    def __init__(self, database: Database, writer: Writer, *, offer_s: float = OFFER_S) -> None:
+    def __init__(self, database: Database, writer: Writer) -> None:
         self._writer = writer
-        self._offers = Offers(database, offer_s)
+        self._offers = Offers(database)
         self._claiming = Claiming(database)
         self._hand_overs = HandOvers(database)
         self._letting_go = LettingGo(database)
         self._reaping = reaping.Reaping(database)
 
-    async def offer(self, limit: int) -> list[Offered]:
+    async def offer(self, limit: int, *, for_s: float = OFFER_S) -> list[Offered]:
         """Units that are due and that no engine has: the higher priority first, sends before chunks, then the oldest.
 
-        They are not offered again for ``offer_s`` seconds, or until they are withdrawn or released.
+        They are not offered again for so many seconds, or until they are withdrawn or released.
         """
-        return await self._offers.offer(limit)
+        return await self._offers.offer(limit, for_s)
 
     @asynccontextmanager
-    async def offering(self, limit: int) -> AsyncIterator[tuple[AsyncConnection, list[Offered]]]:
+    async def offering(
+        self, limit: int, *, for_s: float = OFFER_S
+    ) -> AsyncIterator[tuple[AsyncConnection, list[Offered]]]:
         """The same, with the transaction that says so: an engine that shares the store enqueues them in it."""
-        async with self._offers.offering(limit) as (connection, offered):
+        async with self._offers.offering(limit, for_s) as (connection, offered):
             yield connection, offered
 
     async def withdraw(self, units: Sequence[int]) -> None:

@@ -237,6 +237,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("owner", sa.String(length=32), nullable=True),
         sa.Column("not_before", sa.Float(), nullable=False),
+        sa.Column("due", sa.Float(), nullable=False),
         sa.Column("expires", sa.Float(), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("offered_until", sa.Float(), server_default="0", nullable=False),

@@ -1,0 +1,67 @@
+"""What a worker does when something beside its units goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genie_connect.durable.worker import Worker, WorkerOptions
+from genie_connect.engine import Handler, Work
+from genie_connect.engine.embedded import EmbeddedEngine
+from tests.durable.conftest import durable_host
+from tests.support.connector import ScriptedConnector, letter
+
+
+class Engine(EmbeddedEngine):
+    """Ends by itself, as none should, or fails to take work in, as often as it is told to."""
+
+    def __init__(self, *, ends: bool = False, fails: int = 0) -> None:
+        super().__init__()
+        self._ends = ends
+        self.fails = fails
+
+    async def run(self, handler: Handler, *, concurrency: int) -> None:
+        """Until it is stopped, or not at all."""
+        if self._ends:
+            raise LookupError("a bug")
+        await super().run(handler, concurrency=concurrency)
+
+    async def submit(self, work: Sequence[Work], *, transaction: Any = None) -> None:
+        """Take it in, or fail."""
+        if self.fails:
+            self.fails -= 1
+            raise LookupError("a bug")
+        await super().submit(work, transaction=transaction)
+
+
+def worker_of(host: Any, engine: Engine) -> Worker:
+    """A worker of this host on another engine."""
+    durable = host._with_store("a worker")
+    return Worker(durable.ledger, engine, host._dispatcher, options=WorkerOptions())
+
+
+async def test_an_engine_that_ends_by_itself_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is brought to the worker any more: it is not well, and says why."""
+    async with durable_host(f"sqlite:///{tmp_path / 'store.db'}", ScriptedConnector("smtp"), work=False) as host:
+        worker = worker_of(host, Engine(ends=True))
+        async with worker.working(), asyncio.timeout(10):
+            while worker.health.fed:
+                await asyncio.sleep(0.01)
+            assert not worker.health.ok
+            assert "the engine embedded has ended" in (worker.health.trouble or "")
+    assert "has ended" in caplog.text
+
+
+async def test_a_fault_in_looking_after_units_is_none_for_ever(tmp_path: Path) -> None:
+    """Whatever one look met with, there is another."""
+    smtp = ScriptedConnector("smtp", kind="smtp")
+    async with durable_host(f"sqlite:///{tmp_path / 'store.db'}", smtp, work=False) as host:
+        receipt = await host.send(letter(), durable=True)
+        engine = Engine(fails=2)
+        async with worker_of(host, engine).working():
+            assert (await host.settled(receipt.id or 0, timeout_s=30)).accepted
+    assert engine.fails == 0
