@@ -184,7 +184,7 @@ class TestDurable:
         """However soon the other side says to come again, that is not for ever."""
         smtp = ScriptedConnector("smtp", kind="smtp")
         smtp.otherwise(deferred(retry_after_s=0.02))
-        async with hosted(smtp, engine={"give_up_after_s": 0.3}) as host:
+        async with hosted(smtp, engine={"give_up_after_s": 1.5}) as host:
             receipt = await host.send(letter(ADA), durable=True)
             assert (await host.settled(receipt.id or 0, timeout_s=SOON_S)).outcomes[ADA].reason == "expired"
         assert smtp.handed_over[ADA] > 1

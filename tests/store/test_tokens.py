@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
@@ -37,13 +38,16 @@ def holds(times: list[float], rate: float) -> bool:
 
 
 async def test_many_takers_together_keep_the_rate(database_url: str) -> None:
-    """Ten at once through three stores: as many a second as the rate says, and the last as early as it allows."""
+    """A hundred at once through three stores: no faster than the rate says, and the last as early as it allows."""
+    began = time.monotonic()
     async with Database(database_url) as one, Database(database_url) as two, Database(database_url) as three:
         takers = [limiter(each) for each in (one, two, three)]
         taken = await asyncio.gather(*(takers[n % 3].reserve(1, LONG_S) for n in range(100)))
     times = [each.at_s for each in taken]
     assert holds(times, RATE)
-    assert max(times) - min(times) == pytest.approx((100 - RATE) / RATE, abs=2.0)
+    # While they ask, the bucket fills: what that takes on a busy machine may come on top.
+    asking_s = time.monotonic() - began
+    assert max(times) - min(times) <= (100 - RATE) / RATE + asking_s
 
 
 TAKE = """
