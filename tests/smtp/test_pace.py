@@ -7,7 +7,6 @@ import itertools
 import attrs
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from genie_connect.model.outcome import State
 from genie_connect_smtp import plugin
@@ -17,10 +16,11 @@ from genie_connect_smtp.pace_signals import Signal, reading_of
 from genie_connect_smtp.stages import Stage
 from genie_connect_smtp.waits import named_wait_s
 from genie_connect_spec.fixtures import StartScriptedSmtp
+from tests.smtp.pace_limits import Limited, check_limits_are_found, limited
 from tests.smtp.pace_simulator import SES_RATE, THREADS, Limits, Server, Simulation, Tally, Words, reply
 from tests.smtp.support import batch, context, delivery, opened, settings_for
 
-MINUTES = 30
+CHANGES_AT_MIN = 15
 
 
 @attrs.frozen(kw_only=True)
@@ -31,11 +31,16 @@ class Scenario:
     limits: Limits
     words: Words = attrs.field(factory=Words)
     changed: Limits | None = None
-    """What the server allows from the fifteenth minute on."""
+    """What the server allows from then on."""
     settle_min: int = 0
     round_trip_s: float = 0.02
     jitter_s: float = 0.0
     timer_s: float = 0.0
+
+    @property
+    def minutes(self) -> int:
+        """How long it is tried: half an hour where something changes."""
+        return 2 * CHANGES_AT_MIN if self.changed else CHANGES_AT_MIN
 
 
 _MS = Limits(per_minute=30)
@@ -68,12 +73,13 @@ SCENARIOS = (
 
 def counted(scenario: Scenario) -> list[int]:
     """The minutes that count: all but the first, and those in which the pace finds out what has changed."""
-    return [minute for minute in range(1, MINUTES) if not 15 <= minute < 15 + scenario.settle_min]
+    settling = range(CHANGES_AT_MIN, CHANGES_AT_MIN + scenario.settle_min)
+    return [minute for minute in range(1, scenario.minutes) if minute not in settling]
 
 
 def run(scenario: Scenario, workers: int, pace: Pace) -> Tally:
-    """Half an hour of the scenario."""
-    changes = ((900.0, scenario.changed),) if scenario.changed else ()
+    """All its minutes."""
+    changes = ((60.0 * CHANGES_AT_MIN, scenario.changed),) if scenario.changed else ()
     server = Server(scenario.limits, words=scenario.words, changes=changes, unrelated=0.01)
     return Simulation(
         server,
@@ -82,14 +88,14 @@ def run(scenario: Scenario, workers: int, pace: Pace) -> Tally:
         round_trip_s=scenario.round_trip_s,
         jitter_s=scenario.jitter_s,
         timer_s=scenario.timer_s,
-    ).run(60.0 * MINUTES)
+    ).run(60.0 * scenario.minutes)
 
 
 def attainable(scenario: Scenario, workers: int, minutes: list[int]) -> float:
     """What the limits allow in those minutes, or, where nothing limits the rate, what a sender takes who knows them."""
     limits, later = scenario.limits, scenario.changed or scenario.limits
     if limits.messages_per_s < 1e6:
-        return sum(60 * (limits if minute < 15 else later).messages_per_s for minute in minutes)
+        return sum(60 * (limits if minute < CHANGES_AT_MIN else later).messages_per_s for minute in minutes)
     informed = Pace(
         adaptive=False,
         max_connections=min(workers, limits.connections or workers),
@@ -110,41 +116,11 @@ def test_it_uses_what_a_server_allows_and_is_hardly_ever_throttled(scenario: Sce
     assert refused <= 0.01 * (taken + refused)
 
 
-rates = st.one_of(st.none(), st.floats(1, 200))
-per_minutes = st.one_of(st.none(), st.integers(10, 5000))
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(
-    per_s=rates,
-    per_minute=per_minutes,
-    burst=st.integers(1, 50),
-    workers=st.sampled_from([1, 10]),
-    window=st.sampled_from([1, 8]),
-)
-def test_whatever_the_limits_are_they_are_found(
-    per_s: float | None, per_minute: int | None, burst: int, workers: int, window: int
-) -> None:
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(case=limited())
+def test_whatever_the_limits_are_they_are_found(case: Limited) -> None:
     """At most 5 % refused and at least 80 % used after three minutes; and again after a pause of three minutes."""
-    limits = Limits(per_s=per_s, per_minute=per_minute, burst=burst)
-    round_trip_s = 0.02
-    capacity = workers * window / round_trip_s
-    allowed = min(limits.messages_per_s, capacity)
-    if allowed > 200:
-        return
-    simulation = Simulation(
-        Server(limits),
-        Pace(max_connections=workers, messages_per_connection=10_000),
-        workers=workers,
-        window=window,
-        round_trip_s=round_trip_s,
-        demand=lambda now: not 480 <= now < 660,
-    )
-    tally = simulation.run(14 * 60.0)
-    for first, last in ((3, 8), (12, 14)):
-        assert tally.taken(first, last) >= 0.8 * allowed * 60 * (last - first) - 1
-        refused = tally.throttled_share(first, last) * (tally.taken(first, last) + 1)
-        assert refused <= 0.05 * tally.taken(first, last) + 1
+    check_limits_are_found(case)
 
 
 @pytest.mark.parametrize("limits", [_SES, _MS, Limits(per_s=1, burst=50)], ids=["14/s", "30/min", "1/s, burst 50"])
