@@ -3,6 +3,7 @@
 import gc
 import os
 
+import pytest
 from hypothesis import settings
 
 # No deadline for an example: a busy machine is no fault of the code. In CI the examples are the same in every run, so
@@ -12,7 +13,8 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
-def pytest_collection_finish() -> None:
-    """Leave the tests themselves out of every later collection of garbage: nine thousand of them make each one slow."""
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_old_to_collect() -> None:
+    """Leave what is there already out of every collection of garbage: nine thousand tests make each one slow."""
     gc.collect()
     gc.freeze()
