@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +20,35 @@ AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row of whatever columns."""
 
 
+@attrs.frozen
+class _Form:
+    """What tells a statement from others: its structure, the values in it, and what it is compiled for."""
+
+    dialect: type[sa.Dialect]
+    columns: tuple[str, ...]
+    structure: Hashable
+    constants: tuple[Any, ...]
+    statement: sa.Executable = attrs.field(eq=False)
+
+    @classmethod
+    def of(cls, statement: sa.Executable, dialect: type[sa.Dialect], columns: tuple[str, ...]) -> _Form:
+        key = statement._generate_cache_key()  # type: ignore[attr-defined]  # noqa: SLF001
+        if key is None:
+            raise AssertionError(f"SQLAlchemy cannot tell this statement from others: {statement}")
+        return cls(dialect, columns, key.key, tuple(each.value for each in key.bindparams), statement)
+
+
+@lru_cache(maxsize=512)
+def _compiled(form: _Form) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    """Its SQL, the names of its parameters in order, and the values of those that are constant.
+
+    Kept, as every host that opens a store has the same statements, and to compile them takes longer than all else.
+    """
+    compiled: Any = form.statement.compile(dialect=form.dialect(), column_keys=list(form.columns) or None)  # type: ignore[attr-defined]
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return str(compiled), tuple(compiled.positiontup), MappingProxyType(constants)
+
+
 class _Compiled:
     """A statement compiled beforehand.
 
@@ -25,14 +57,11 @@ class _Compiled:
     of a type that both drivers take as it is.
     """
 
-    def __init__(self, database: Database, statement: sa.Executable, columns: Sequence[str] | None = None) -> None:
-        compiled = statement.compile(dialect=database.url.get_dialect()(), column_keys=columns)  # type: ignore[attr-defined]
-        names: Sequence[str] = compiled.positiontup
-        constants: Mapping[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
-        self._sql = str(compiled)
+    def __init__(self, database: Database, statement: sa.Executable, columns: Sequence[str] = ()) -> None:
+        form = _Form.of(statement, database.url.get_dialect(), tuple(columns))
+        self._sql, self._names, self._constants = _compiled(form)
         self._is_sqlite = database.is_sqlite
-        self._names, self._constants = names, constants
-        self._pick = itemgetter(*names) if len(names) > 1 else None
+        self._pick = itemgetter(*self._names) if len(self._names) > 1 else None
 
     def _bound(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         if self._pick is not None and not self._constants:
@@ -45,7 +74,7 @@ class Many(_Compiled):
     """One that is done for many rows at once. ``columns`` are those of an insert."""
 
     def __init__(self, database: Database, statement: sa.Insert | sa.Update | sa.Delete, *columns: str) -> None:
-        super().__init__(database, statement, columns or None)
+        super().__init__(database, statement, columns)
 
     async def run(self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Do it for each row; for none, nothing."""
