@@ -32,6 +32,7 @@ from tests.faults.crash.said import say
 NAME: Final = "news"
 SENDERS: Final = 2
 PAUSE_S: Final = 0.2
+LOOK_EVERY_S: Final = 0.05
 PATIENCE_S: Final[dict[type, dict[str, float]]] = {
     NatsEngine: {"ack_wait_s": 2.0},
     PgQueuerEngine: {"heartbeat_s": 2.0},
@@ -132,23 +133,31 @@ async def work(options: dict[str, Any]) -> None:
 
 
 async def look(options: dict[str, Any]) -> None:
-    """Say what there is to be seen."""
-    async with host_of(options, work=False) as host, Database(options["config"]["store"]["url"]) as store:
-        # Asked before and after the rest is read: what changes in between is no picture of an end.
-        unfinished = await _unfinished(store)
-        states = await _states(store)
-        # Listed is what a host sees; that the rows are there would not do.
-        listed: list[str] = []
-        after = (0, -1)
-        while copies := await host.unknown(after=after, limit=1000):
-            listed += [copy.recipient for copy in copies]
-            after = (copies[-1].unit, copies[-1].position)
-        counts: Counter[str] = Counter()
-        for each in await host.broadcasts():
-            counts += await _counts(each)
-        unfinished = max(unfinished, await _unfinished(store))
-    seen = {"states": {**states, **dict.fromkeys(listed, "unknown")}, "counts": counts, "unfinished": unfinished}
-    say(json.dumps(seen))
+    """Say what there is to be seen, once nothing is left to do or after ``within_s`` seconds."""
+    async with Database(options["config"]["store"]["url"]) as store:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + options["within_s"]
+        while await patiently(lambda: _unfinished(store)) and loop.time() < deadline:
+            await asyncio.sleep(LOOK_EVERY_S)
+        async with host_of(options, work=False) as host:
+            say(json.dumps(await patiently(lambda: _all(host, store))))
+
+
+async def _all(host: Host, store: Database) -> dict[str, Any]:
+    # Asked before and after the rest is read: what changes in between is no picture of an end.
+    unfinished = await _unfinished(store)
+    states = await _states(store)
+    # Listed is what a host sees; that the rows are there would not do.
+    listed: list[str] = []
+    after = (0, -1)
+    while copies := await host.unknown(after=after, limit=1000):
+        listed += [copy.recipient for copy in copies]
+        after = (copies[-1].unit, copies[-1].position)
+    counts: Counter[str] = Counter()
+    for each in await host.broadcasts():
+        counts += await _counts(each)
+    unfinished = max(unfinished, await _unfinished(store))
+    return {"states": {**states, **dict.fromkeys(listed, "unknown")}, "counts": counts, "unfinished": unfinished}
 
 
 async def _counts(broadcast: Broadcast) -> Counter[str]:

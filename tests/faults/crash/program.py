@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from genie_connect import failpoints
+from genie_connect.durable.ledger import Ledger
 from genie_connect.host import Host
 from tests.faults.crash import hosts, naive
 from tests.faults.crash.receiver import Copies, Session
@@ -45,6 +46,8 @@ def warm() -> None:
 
 
 async def _warm() -> None:
+    # Its statements are compiled, and nothing is connected to.
+    Ledger("postgresql://nobody@localhost/nowhere")
     server = await asyncio.get_running_loop().create_server(lambda: Session(Copies()), "127.0.0.1", 0)
     settings = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1], "security": "none"}
     with tempfile.TemporaryDirectory() as folder:

@@ -108,22 +108,21 @@ class Run:
 
     def look(self) -> dict[str, Any]:
         """What the ledger says."""
-        life = self.birth("look")
+        return self._seen(self.birth("look", within_s=0.0))
+
+    def _seen(self, life: Life) -> dict[str, Any]:
         seen: dict[str, Any] = json.loads(life.expect("{"))
         life.join(30.0)
         return seen
 
     def settle(self, within_s: float = SETTLED_WITHIN_S) -> dict[str, Any]:
         """Wait until nothing is left to do, and return what the ledger says then. Somebody has to be at work."""
-        deadline = time.monotonic() + within_s
-        while True:
-            seen = self.look()
-            if not seen["unfinished"] or time.monotonic() > deadline:
-                return seen
+        watching = self.birth("look", within_s=within_s)
+        while not watching.said("{"):
             dead = [life for life in self._at_work if not life.alive]
             if dead:
                 raise DiedByItself(f"a worker died by itself\n{dead[0].errors()}")
-            time.sleep(0.3)
+        return self._seen(watching)
 
     @contextmanager
     def workers(self, number: int, **options: Any) -> Iterator[list[Life]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from typing import Final
 
 import attrs
 
@@ -14,37 +15,64 @@ from tests.faults.crash.run import Run
 
 @attrs.frozen(kw_only=True)
 class Storm:
-    """So many kills, with up to ``pause_s`` between them, of ``workers`` workers and one sender in turn."""
+    """So many kills of ``workers`` workers and one sender in turn, each up to ``pause_s`` after what is waited for.
+
+    ``sending_share`` of the kills of a worker wait until something of the broadcast has arrived since it was born,
+    ``begun_share`` until it is at work; the others come as it begins.
+    """
 
     kills: int
     pause_s: float
     seed: int
     workers: int = 1
     sender_share: float = 0.2
-    begun_share: float = 0.7
-    """Of how many it is waited for that they are at work; the others may die as they begin."""
+    begun_share: float = 0.2
+    sending_share: float = 0.6
+
+
+IDLE_AFTER_S: Final = 2.0
+"""A worker that has sent nothing for so long has nothing to send, and dies idle."""
 
 
 def rage(run: Run, storm: Storm) -> None:
     """Kill until there were as many kills as wanted. All processes are gone afterwards."""
     moments = random.Random(storm.seed)
-    workers = [run.worker() for _ in range(storm.workers)]
+    workers = [_Victim(run) for _ in range(storm.workers)]
     sender = run.sender()
     for _ in range(storm.kills):
-        time.sleep(moments.uniform(0.0, storm.pause_s))
         if moments.random() < storm.sender_share:
+            time.sleep(moments.uniform(0.0, storm.pause_s))
             run.kill(sender)
             sender = run.sender()
-        else:
-            place = moments.randrange(len(workers))
-            if moments.random() < storm.begun_share:
-                workers[place].expect("working")
-                time.sleep(moments.uniform(0.0, storm.pause_s))
-            run.kill(workers[place])
-            workers[place] = run.birth("work")
-    for life in (*workers, sender):
+            continue
+        place = moments.randrange(len(workers))
+        when = moments.random()
+        if when < storm.sending_share:
+            workers[place].await_sending()
+        elif when < storm.sending_share + storm.begun_share:
+            workers[place].life.expect("working")
+        time.sleep(moments.uniform(0.0, storm.pause_s))
+        run.kill(workers[place].life)
+        workers[place] = _Victim(run)
+    for life in (*(worker.life for worker in workers), sender):
         life.kill()
         run.heard(life)
+
+
+class _Victim:
+    """A worker that is to die, and how many copies had arrived as it was born."""
+
+    def __init__(self, run: Run) -> None:
+        self._receiver = run.ground.receiver
+        self._before = self._receiver.count()
+        self.life = run.birth("work")
+
+    def await_sending(self) -> None:
+        """Wait until something arrives that it may have sent."""
+        self.life.expect("working")
+        deadline = time.monotonic() + IDLE_AFTER_S
+        while self._receiver.count() == self._before and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 @attrs.frozen(kw_only=True)
