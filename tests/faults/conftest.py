@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genie_connect_spec.fixtures import smtp_certificates
+from tests.faults.crash.results import Machine, page_with
 from tests.faults.crash.table import lines_of, markdown, sums
 
-__all__ = ["pytest_terminal_summary", "smtp_certificates"]
+__all__ = ["pytest_sessionstart", "pytest_terminal_summary", "smtp_certificates"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "pages" / "faults.md"
+WHOLE = "crash"
+"""The word by which ``./dev faults`` runs all that is in the table."""
+_BEGAN = pytest.StashKey[float]()
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print what became of everybody, in the form that the documents show; and keep it in the cache of pytest."""
+class _Diary:
+    """Writes down what each test found as soon as it has: a run of an hour that breaks off has not been for nothing."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.write_text("")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """After each step of a test."""
+        if report.when != "call" and not report.failed and not report.skipped:
+            return
+        said = {
+            "test": report.nodeid,
+            "outcome": report.outcome,
+            "seconds": round(report.duration, 1),
+            "lines": [json.loads(line.dumped()) for line in lines_of([report])],
+            "said": "" if report.passed else report.longreprtext,
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(said) + "\n")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin the diary, in the process that hears of all tests."""
+    session.config.stash[_BEGAN] = time.monotonic()
+    if not hasattr(session.config, "workerinput") and session.config.cache is not None:
+        diary = _Diary(Path(session.config.cache.mkdir("crash")) / "reports.jsonl")
+        session.config.pluginmanager.register(diary)
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Print what became of everybody, in the form that the documents show; a run of all of it goes into its page."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     lines = lines_of(reports)
     if not lines:
@@ -22,7 +60,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     text = markdown([*lines, sums(lines, ledger=True), sums(lines, ledger=False)])
     terminalreporter.section("what became of everybody")
     terminalreporter.write_line(text)
-    file = Path(config.cache.mkdir("crash")) / "table.md" if config.cache is not None else None
-    if file is not None:
-        file.write_text(text + "\n")
-        terminalreporter.write_line(f"(also in {file})")
+    if config.option.keyword != WHOLE:
+        return
+    machine = Machine.this(took_s=time.monotonic() - config.stash[_BEGAN])
+    counted = {kind: len(terminalreporter.stats.get(kind, ())) for kind in ("passed", "failed", "skipped")}
+    PAGE.write_text(page_with(PAGE.read_text(), f"{machine.sentence(counted)}\n\n{text}"))
+    terminalreporter.write_line(f"(also in {PAGE})")

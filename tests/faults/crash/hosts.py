@@ -32,7 +32,7 @@ from tests.faults.crash.said import say
 NAME: Final = "news"
 SENDERS: Final = 2
 PAUSE_S: Final = 0.2
-LOOK_EVERY_S: Final = 0.05
+LOOK_EVERY_S: Final = 0.1
 PATIENCE_S: Final[dict[type, dict[str, float]]] = {
     NatsEngine: {"ack_wait_s": 2.0},
     PgQueuerEngine: {"heartbeat_s": 2.0},

@@ -72,7 +72,7 @@ class _Victim:
         self.life.expect("working")
         deadline = time.monotonic() + IDLE_AFTER_S
         while self._receiver.count() == self._before and time.monotonic() < deadline:
-            time.sleep(0.005)
+            time.sleep(0.01)
 
 
 @attrs.frozen(kw_only=True)
