@@ -31,6 +31,7 @@ from tests.faults.crash.said import say
 
 NAME: Final = "news"
 SENDERS: Final = 2
+SUPPRESSED: Final = 3
 PAUSE_S: Final = 0.2
 LOOK_EVERY_S: Final = 0.1
 PATIENCE_S: Final[dict[type, dict[str, float]]] = {
@@ -63,8 +64,9 @@ async def upgrade_all(options: dict[str, Any]) -> None:
 async def load(options: dict[str, Any]) -> None:
     """Load a broadcast and start it, unless a former life has done so: a host looks before it loads again."""
     async with host_of(options, work=False) as host:
-        # Somebody who is not to be written to, so that there are outcomes without a hand-over.
-        await host.suppressions.add(recipients_of(3, 1, "b")[0])
+        # Some who are not to be written to, so that there are outcomes without a hand-over, in more chunks than one.
+        for chunk in range(SUPPRESSED):
+            await host.suppressions.add(recipients_of(chunk * options["config"]["engine"]["chunk"] + 3, 1, "b")[0])
         there = {(await each.progress()).state: each for each in await host.broadcasts()}
         # What was not loaded whole never starts, and is put out of the way.
         if half := there.pop("loading", None):

@@ -18,7 +18,7 @@ from tests.servers.nats import Nats
 
 SENDS: Final = 3
 PLAIN: Final = 2
-REACHED_WITHIN_S: Final = 40.0
+REACHED_WITHIN_S: Final = 90.0
 Scene: TypeAlias = Callable[[Run, str, Nats | None], None]
 
 

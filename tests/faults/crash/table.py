@@ -13,7 +13,10 @@ PROPERTY = "crash"
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """A scenario on a database with an engine. ``bound`` is how many unknowns there may be; None promises nothing."""
+    """A scenario on a database with an engine, in so many ``runs``.
+
+    ``bound`` is how many unknowns there may be; None promises nothing.
+    """
 
     scenario: str
     database: str
@@ -25,13 +28,26 @@ class Line:
     unknown: int
     bound: int | None
     ledger: bool = True
+    runs: int = 1
 
     def dumped(self) -> str:
         """As a property of a test's report."""
         return json.dumps(attrs.asdict(self))
 
 
-HEADINGS = ("scenario", "ledger", "database", "engine", "kills", "recipients", "lost", "repeated", "unknown", "bound")
+HEADINGS = (
+    "scenario",
+    "ledger",
+    "database",
+    "engine",
+    "runs",
+    "kills",
+    "recipients",
+    "lost",
+    "repeated",
+    "unknown",
+    "bound",
+)
 
 
 def lines_of(reports: Iterable[Any]) -> list[Line]:
@@ -47,7 +63,7 @@ def lines_of(reports: Iterable[Any]) -> list[Line]:
 
 
 def _added(one: Line, other: Line) -> Line:
-    names = ("kills", "recipients", "lost", "repeated", "unknown")
+    names = ("runs", "kills", "recipients", "lost", "repeated", "unknown")
     summed = {name: getattr(one, name) + getattr(other, name) for name in names}
     bound = None if one.bound is None or other.bound is None else one.bound + other.bound
     return attrs.evolve(one, bound=bound, **summed)
@@ -61,7 +77,7 @@ def markdown(lines: Iterable[Line]) -> str:
 
 
 def _cells(line: Line) -> list[str]:
-    numbers = (line.kills, line.recipients, line.lost, line.repeated)
+    numbers = (line.runs, line.kills, line.recipients, line.lost, line.repeated)
     return [
         line.scenario,
         "yes" if line.ledger else "no",
@@ -80,6 +96,7 @@ def sums(lines: Iterable[Line], *, ledger: bool) -> Line:
         scenario="**all**",
         database="",
         engine="",
+        runs=sum(line.runs for line in chosen),
         kills=sum(line.kills for line in chosen),
         recipients=sum(line.recipients for line in chosen),
         lost=sum(line.lost for line in chosen),

@@ -155,7 +155,7 @@ def test_table_keeps_ours_and_the_engine_alone_apart() -> None:
     found = lines_of([Report])
     assert [one.ledger for one in found] == [True, False]
     assert sums(found, ledger=True).kills == 7
-    assert "| kills | no | sqlite | nats | 7 | 1,000 | 1 | 2 |  | 40 |" in markdown(found)
+    assert "| kills | no | sqlite | nats | 1 | 7 | 1,000 | 1 | 2 |  | 40 |" in markdown(found)
 
 
 def line(*, ledger: bool) -> Line:

@@ -1,14 +1,14 @@
-"""A death at every named point of ``genie_connect.failpoints``, on SQLite and PostgreSQL, the engines taking turns."""
+"""A death at every named point of ``genie_connect.failpoints``, on SQLite and PostgreSQL, with each engine."""
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.crash.conftest import Report
-from tests.faults.crash.grounds import Field, why_not
+from tests.faults.crash.grounds import GROUNDS, Field, why_not
 from tests.faults.crash.run import Run, Shape
 from tests.faults.crash.scenes import engines_of, points, scene_of
 
@@ -18,13 +18,18 @@ RECIPIENTS = 60
 
 
 def cases() -> Iterator[tuple[str, str, str]]:
-    """Every point on each database where it can be come to."""
-    turns = itertools.count()
+    """Every point on each database with each engine where it can be come to."""
     for point in points(NOBODY_MAKES):
         for database in ("sqlite", "postgresql"):
-            engines = engines_of(point, database)
-            if engines:
-                yield database, engines[next(turns) % len(engines)], point
+            for engine in engines_of(point, database):
+                yield database, engine, point
+
+
+def test_there_are_sixty_points_on_each_ground() -> None:
+    """However many are come to with one engine only."""
+    found = Counter((database, engine) for database, engine, _ in cases())
+    assert set(found) == set(GROUNDS)
+    assert min(found.values()) >= 60
 
 
 @pytest.mark.timeout(300)

@@ -22,10 +22,10 @@ def test_no_kill_loses_or_repeats(field: Field, report: Report, database: str, e
     if reason := why_not(database, engine):
         pytest.skip(reason)
     # One chunk at a time, in half of the runs, so that the bound is the strictest one.
-    run = Run(field.ground(database, engine), Shape(concurrency=1 + part % 2))
-    run.ground.receiver.behave(put_off_of_1000=20, refused_of_1000=10)
+    run = Run(field.ground(database, engine), Shape(concurrency=1 + part % 2, lease_s=1.5))
+    run.ground.receiver.behave(put_off_of_1000=20, refused_of_1000=10, answer_after_s=0.001)
     run.upgrade()
-    run.load(KILLS * 60)
-    rage(run, Storm(kills=KILLS, pause_s=0.3, seed=part, workers=1 + part // 2))
+    run.load(KILLS * 40)
+    rage(run, Storm(kills=KILLS, pause_s=0.15, seed=part, workers=1 + part // 2))
     with run.workers(2):
         run.ended_as_promised(report, "killed at random moments", bound=run.kills * run.shape.micro_batch)
