@@ -1,8 +1,9 @@
 """The ledger against a model: any interleaving of workers that claim, hand over, die, hang, come back and are reaped.
 
 A mail server counts the copies that it takes. A copy leaves only after ``leaving`` has returned, and what the server
-said may never be heard. Whatever happens, nobody gets two copies, unless a person had one sent again or the host chose
-``at_least_once``; nobody is forgotten; and every copy that left without an answer is listed.
+said may never be heard. For one of the sends it knows the key of a batch again. Whatever happens, nobody gets two
+copies, unless a person had one sent again or the host chose ``at_least_once``; nobody is forgotten; and every copy that
+left without an answer is listed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from genie_connect.delivery.journal import StepBack
+from genie_connect.durable.doubts import Doubts
 from genie_connect.errors import BroadcastStateError
 from genie_connect.model.outcome import State
 from genie_connect.store import bitmap
@@ -37,6 +39,8 @@ from tests.support.clock import FakeClock
 T = TypeVar("T")
 LOST = "lost"
 """The server took it, and its answer got lost."""
+KEY_KEPT_S = 300.0
+"""For so long the key of a batch is relied on."""
 SAID = (ACCEPTED, DEFERRED, REJECTED, LOST)
 picks = st.integers(0, 1 << 16)
 
@@ -55,6 +59,7 @@ class Flight:
 
     claim: Claim
     hand_over: HandOver
+    doubts: Doubts
     said: tuple[str, ...] = ()
 
 
@@ -67,9 +72,19 @@ class Actor:
     claims: list[Claim] = attrs.field(factory=list)
     flights: list[Flight] = attrs.field(factory=list)
     over: dict[int, int] = attrs.field(factory=dict)
+    doubts: dict[int, Doubts] = attrs.field(factory=dict)
 
     def untried(self, claim: Claim) -> list[int]:
-        """Whom it may still hand over, as far as it knows."""
+        """Whom it may still hand over, as far as it knows, in a batch of its own."""
+        doubts = self.doubts[id(claim)]
+        return [each for each in self._open(claim) if doubts.at_least_once or each not in doubts]
+
+    def interrupted(self, claim: Claim) -> list[HandOver]:
+        """What it may hand over again, as it was."""
+        able = bitmap.of(self._open(claim))
+        return [each for each in claim.interrupted if each.positions & able == each.positions]
+
+    def _open(self, claim: Claim) -> list[int]:
         flying = sum((flight.hand_over.positions for flight in self.flights if flight.claim is claim), 0)
         return bitmap.positions(claim.open & ~self.over.get(id(claim), 0) & ~flying)
 
@@ -79,7 +94,7 @@ class Actor:
 
 
 class LedgerModel(RuleBasedStateMachine):
-    """Several workers, two chunks and three sends. Made for SQLite; ``url`` may name another empty store."""
+    """Several workers, two chunks and four sends. Made for SQLite; ``url`` may name another empty store."""
 
     template: Path
     writer: type[Writer] = Writer
@@ -96,6 +111,7 @@ class LedgerModel(RuleBasedStateMachine):
         self.resolved: set[tuple[int, int]] = set()
         self.gone: list[Flight] = []
         self.heard: set[Flight] = set()
+        self.known_by_key: dict[str, tuple[str, ...]] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do it now."""
@@ -117,8 +133,9 @@ class LedgerModel(RuleBasedStateMachine):
             await self.ledger.send(2),
             await self.ledger.send(1, key="key"),
             await self.ledger.send(2, at_least_once=True),
+            await self.ledger.send(2),
         ]
-        self.repeating = self.sends[-1]
+        self.repeating, self.keyed = self.sends[-2:]
         self.rows = await self.ledger.rows()
         for _ in range(2):
             await self._join()
@@ -153,7 +170,9 @@ class LedgerModel(RuleBasedStateMachine):
         if claim is not None:
             assert before.state is UnitState.READY
             assert claim.epoch == before.epoch + 1
+            assert not claim.interrupted or unit == self.keyed
             actor.claims.append(claim)
+            actor.doubts[id(claim)] = Doubts(claim.earlier, at_least_once=unit == self.repeating)
         return claim
 
     @precondition(lambda self: any(actor.untried(claim) for actor in self.awake() for claim in actor.claims))
@@ -163,12 +182,35 @@ class LedgerModel(RuleBasedStateMachine):
         able = [(actor, claim) for actor in self.awake() for claim in actor.claims if actor.untried(claim)]
         actor, claim = _pick(able, which)
         wanted = [position for position in actor.untried(claim) if some >> position & 1] or actor.untried(claim)
-        self.run(self._leaving(actor, claim, wanted))
+        self.run(self._leaving(actor, claim, self._batch(claim, wanted)))
 
-    async def _leaving(self, actor: Actor, claim: Claim, positions: Sequence[int]) -> Flight | None:
+    @precondition(lambda self: any(actor.interrupted(claim) for actor in self.awake() for claim in actor.claims))
+    @rule(which=picks)
+    def leaving_again(self, which: int) -> None:
+        """A batch whose answer was lost is about to leave again as it was, under its key."""
+        able = [
+            (actor, claim, hand_over)
+            for actor in self.awake()
+            for claim in actor.claims
+            for hand_over in actor.interrupted(claim)
+            if self.ledger.database.now() < (hand_over.repeat_until or 0.0)
+        ]
+        if able:
+            actor, claim, hand_over = _pick(able, which)
+            self.run(self._leaving(actor, claim, self._again(hand_over)))
+
+    def _batch(self, claim: Claim, positions: Sequence[int]) -> HandOver:
+        until = self.ledger.database.now() + KEY_KEPT_S if claim.unit == self.keyed else None
+        return self.ledger.hand_over(positions, repeat_until=until)
+
+    def _again(self, before: HandOver) -> HandOver:
+        positions = bitmap.positions(before.positions)
+        return self.ledger.hand_over(positions, key=before.key, repeat_until=before.repeat_until)
+
+    async def _leaving(self, actor: Actor, claim: Claim, hand_over: HandOver) -> Flight | None:
         before = (await self.ledger.rows())[claim.unit]
-        holds = before.held_by(claim) and before.runs
-        hand_over = self.ledger.hand_over(positions)
+        # A person may have settled one who waited to be tried again.
+        holds = before.held_by(claim) and before.runs and not before.done & hand_over.positions
         try:
             await self.ledger.units.leaving(claim, hand_over)
         except StepBack as error:
@@ -178,7 +220,7 @@ class LedgerModel(RuleBasedStateMachine):
             assert _same(before, (await self.ledger.rows())[claim.unit]), "a fenced worker has written"
             return None
         assert holds
-        flight = Flight(claim, hand_over)
+        flight = Flight(claim, hand_over, actor.doubts[id(claim)])
         actor.flights.append(flight)
         return flight
 
@@ -194,6 +236,13 @@ class LedgerModel(RuleBasedStateMachine):
         positions = bitmap.positions(flight.hand_over.positions)
         flight.said = tuple(said[: len(positions)])
         self.gone.append(flight)
+        if flight.hand_over.repeat_until is not None:
+            known = self.known_by_key.setdefault(flight.hand_over.key, flight.said)
+            if known is not flight.said:
+                # The server has these already, and says so, unless that is lost again.
+                lost = LOST in flight.said
+                flight.said = tuple(LOST if lost else ACCEPTED if word == LOST else word for word in known)
+                return
         for position, word in zip(positions, flight.said, strict=True):
             if word in (ACCEPTED, LOST):
                 self.copies[flight.claim.unit, position] += 1
@@ -209,7 +258,9 @@ class LedgerModel(RuleBasedStateMachine):
         claim, hand_over = flight.claim, flight.hand_over
         before = (await self.ledger.rows())[claim.unit]
         said = [UNKNOWN if word == LOST else word for word in flight.said]
-        kept = await self.ledger.units.answered(claim, attempt(hand_over, *said), answers(claim, hand_over, said))
+        outcomes = {each.position: each.outcome for each in answers(claim, hand_over, said)}
+        told = flight.doubts.answers(outcomes, hand_over.attempt_id, by_key=hand_over.repeat_until is not None)
+        kept = await self.ledger.units.answered(claim, attempt(hand_over, *said), told)
         assert kept is before.held_by(claim)
         after = (await self.ledger.rows())[claim.unit]
         assert (before.done ^ after.done) & ~hand_over.positions == 0, "others were touched"
@@ -217,14 +268,11 @@ class LedgerModel(RuleBasedStateMachine):
         if not kept:
             assert after.epoch == before.epoch
             assert after.owner == before.owner
-            assert after.done & before.done == after.done, "a late answer resolves, and settles nobody"
+            settled = after.done & ~before.done
+            assert not settled or claim.unit in (self.repeating, self.keyed), "it resolves, and settles nobody else"
         actor.flights.remove(flight)
         self.heard.add(flight)
-        over = [
-            position
-            for position, word in zip(bitmap.positions(hand_over.positions), said, strict=True)
-            if word != DEFERRED
-        ]
+        over = [answer.position for answer in told if answer.done]
         actor.over[id(claim)] = actor.over.get(id(claim), 0) | bitmap.of(over)
 
     @precondition(lambda self: any(actor.claims for actor in self.awake()))
@@ -330,7 +378,8 @@ class LedgerModel(RuleBasedStateMachine):
                 state.value: number for state, number in row.counts.items()
             }
             for position, word in said.items():
-                assert row.done >> position & 1 or word == DEFERRED, "said, and not settled"
+                waits = word == UNKNOWN and unit in (self.repeating, self.keyed)
+                assert row.is_done(position) or word == DEFERRED or waits, "said, and not settled"
             assert row.complete or row.state is not UnitState.DONE
             assert (row.owner is None) is (row.state in (UnitState.READY, UnitState.DONE))
             if row.state in (UnitState.READY, UnitState.DONE):
@@ -369,10 +418,20 @@ class LedgerModel(RuleBasedStateMachine):
             for each in offered:
                 claim = await self._claim(actor, each.unit)
                 assert claim is not None
-                flight = await self._leaving(actor, claim, bitmap.positions(claim.open))
-                assert flight is not None
-                self._depart(flight, [ACCEPTED] * 3)
-                await self._answered(actor, flight)
+                now = self.ledger.database.now()
+                able = [each for each in claim.interrupted if now < (each.repeat_until or 0.0)]
+                leaving = [self._again(hand_over) for hand_over in able]
+                doubts = actor.doubts[id(claim)]
+                over = [each for each in doubts if not any(batch.positions >> each & 1 for batch in leaving)]
+                if over and not doubts.at_least_once:
+                    await self.ledger.units.settle(claim, doubts.given_up(over))
+                rest = actor.untried(claim) if doubts.at_least_once else set(actor.untried(claim)) - set(over)
+                leaving += [self._batch(claim, sorted(rest))] if rest else []
+                for hand_over in leaving:
+                    flight = await self._leaving(actor, claim, hand_over)
+                    assert flight is not None
+                    self._depart(flight, [ACCEPTED] * 3)
+                    await self._answered(actor, flight)
 
     async def _check_the_end(self) -> None:
         self.nobody_gets_two_copies()

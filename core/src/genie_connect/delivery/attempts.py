@@ -7,7 +7,6 @@ by its idempotency key, or the host chose ``at_least_once``.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,9 +27,9 @@ from genie_connect.delivery.never_left import not_opened, over_limit, unchecked,
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.pending import Pending
 from genie_connect.delivery.planner import Route, chunk_size
+from genie_connect.delivery.repetition import batch_key, key_kept_s
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.model.batch import Batch, Cleared, Delivery
-from genie_connect.model.capability import Level
 from genie_connect.model.features import missing, required_by_delivery
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
@@ -82,8 +81,12 @@ class AttemptLoop:
         broadcast: bool = False,
         journal: Journal | None = None,
         earlier: Mapping[str, Outcome] = MappingProxyType({}),
+        repeats: str | None = None,
     ) -> None:
-        """``earlier`` holds what came of recipients, by address key, the last time that they were put off."""
+        """``earlier`` holds what came of recipients, by address key, the last time that they were put off.
+
+        With ``repeats`` all of them went to that connection before, as one batch, and their answer was lost.
+        """
         self._message = message
         # A connector sees whom to reach in the deliveries alone: the message still names who was suppressed.
         self._said = attrs.evolve(message, to=(), cc=(), bcc=()) if message.recipients else message
@@ -106,6 +109,10 @@ class AttemptLoop:
             for pending in self._pending:
                 if before := earlier.get(pending.cleared.address.key):
                     pending.goes_on_from(before)
+        if repeats is not None:
+            batch = tuple(self._pending)
+            for pending in batch:
+                pending.repeats(batch, repeats)
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: list[Attempt] = []
 
@@ -205,7 +212,7 @@ class AttemptLoop:
                 context = SendContext(
                     attempt_id=attempt_id,
                     deadline=self._deadline,
-                    idempotency_key=self._batch_key(batch),
+                    idempotency_key=batch_key(self._key, [address.email for address in batch.recipients]),
                     clock=self._clock,
                 )
                 if refusal := await self._held(connection, batch, context):
@@ -224,6 +231,7 @@ class AttemptLoop:
             attempt_id=context.attempt_id,
             connection=connection.name,
             idempotency_key=context.idempotency_key or "",
+            key_kept_s=key_kept_s(connection.capabilities),
             started=self._clock.now(),
             batch=batch,
         )
@@ -306,12 +314,6 @@ class AttemptLoop:
             by_delivery.setdefault(pending.delivery, []).append(pending.cleared)
         return tuple([_to(self._deliveries[index], tuple(cleared)) for index, cleared in by_delivery.items()])
 
-    def _batch_key(self, batch: Batch) -> str:
-        # The same recipients give the same bytes and the same key; others must not, or the provider would answer
-        # with the first ones' result.
-        recipients = "\n".join(address.email for address in batch.recipients)
-        return f"{self._key}-{hashlib.sha256(recipients.encode()).hexdigest()[:16]}"
-
     def _take_in(self, connection: Connection, group: list[Pending], outcomes: Sequence[Outcome]) -> None:
         repeatable = self._repeatable(connection, group, outcomes)
         for pending, outcome in zip(group, outcomes, strict=True):
@@ -353,7 +355,7 @@ class AttemptLoop:
 
     def _repeatable(self, connection: Connection, group: list[Pending], outcomes: Sequence[Outcome]) -> bool:
         """Whether the provider may have this batch already, recognises it by its key, and may be asked once more."""
-        if connection.capabilities["send.idempotency"].level is not Level.YES:
+        if key_kept_s(connection.capabilities) is None:
             return False
         return all(
             outcome.state is State.UNKNOWN or (pending.doubt and outcome.retry in (Retry.SAME, Retry.ANY))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -38,12 +38,16 @@ SEND_TIMEOUT_S: Final = 900.0
 
 @attrs.frozen(kw_only=True)
 class Way:
-    """How one call is to be sent: for how long, how hard, written down where, and what came of it before."""
+    """How one call is to be sent: for how long, how hard, written down where, and what came of it before.
+
+    ``repeats`` names the connection to which all of it went before, as one batch, without an answer.
+    """
 
     timeout_s: float = SEND_TIMEOUT_S
     policy: SendPolicy | None = None
     journal: Journal | None = None
     earlier: Mapping[str, Outcome] = MappingProxyType({})
+    repeats: str | None = None
 
 
 class Dispatcher:
@@ -145,6 +149,7 @@ class Dispatcher:
             broadcast=broadcast,
             journal=way.journal,
             earlier=way.earlier,
+            repeats=way.repeats,
         )
         await loop.run()
         return loop.outcomes, loop.attempts
@@ -158,9 +163,14 @@ def checked_single(message: Message) -> None:
         raise ValidationError([problem.under("headers")], what="message")
 
 
-def single_delivery(message: Message, message_id: str, cleared: tuple[Cleared, ...]) -> Delivery:
-    """The one copy of a message that names its recipients. Its headers show only those who may be written to."""
-    keys = {each.address.key for each in cleared}
+def single_delivery(
+    message: Message, message_id: str, cleared: tuple[Cleared, ...], *, shown: Container[str] | None = None
+) -> Delivery:
+    """The one copy of a message that names its recipients.
+
+    Its headers show only those who may be written to: the cleared, or those with the address keys ``shown``.
+    """
+    keys = {each.address.key for each in cleared} if shown is None else shown
     return Delivery(
         message_id=message_id,
         recipients=cleared,

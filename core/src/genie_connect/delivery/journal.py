@@ -16,11 +16,15 @@ from genie_connect.model.receipt import Attempt
 
 @attrs.frozen(kw_only=True)
 class Leaving:
-    """A hand-over that is about to begin: ``batch`` holds exactly the recipients that are to leave."""
+    """A hand-over that is about to begin: ``batch`` holds exactly the recipients that are to leave.
+
+    Under ``idempotency_key`` the provider recognises it for ``key_kept_s`` seconds; ``None`` where it honours no keys.
+    """
 
     attempt_id: str
     connection: str
     idempotency_key: str
+    key_kept_s: float | None = None
     started: datetime
     batch: Batch
 

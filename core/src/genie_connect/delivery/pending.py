@@ -45,10 +45,17 @@ class Pending:
     def goes_on_from(self, outcome: Outcome) -> None:
         """Keep to where the outcome of an earlier pass lets this recipient go."""
         self.outcome = outcome
-        if outcome.retry is Retry.SAME:
+        if outcome.state is State.UNKNOWN:
+            self.doubt = outcome
+        elif outcome.retry is Retry.SAME:
             self.bound_to = outcome.connection
         elif outcome.retry is Retry.OTHER and outcome.connection is not None:
             self.bar(outcome.connection)
+
+    def repeats(self, batch: tuple[Pending, ...], connection: str) -> None:
+        """Go with this batch, as it went before, and nowhere else."""
+        self.repeat = batch
+        self.bound_to = connection
 
     def bar(self, connection: str) -> None:
         """Do not go to this connection again."""
@@ -66,7 +73,15 @@ class Pending:
 
     def final(self, outcome: Outcome) -> Outcome:
         """What is known in the end: a doubt stays one unless the same provider resolved it."""
-        if self.doubt is None or outcome.state is State.ACCEPTED:
-            return outcome
-        refused = (outcome.state, outcome.scope, outcome.retry) == (State.REJECTED, Scope.RECIPIENT, Retry.NEVER)
-        return outcome if refused and outcome.connection == self.doubt.connection else self.doubt
+        return outcome if self.doubt is None or resolves(self.doubt, outcome) else self.doubt
+
+
+def resolves(doubt: Outcome, outcome: Outcome) -> bool:
+    """Whether a later outcome says what became of a copy in doubt.
+
+    One that was accepted has arrived, by whatever way. No other connection can tell that the first did not take it.
+    """
+    if outcome.state is State.ACCEPTED:
+        return True
+    refused = (outcome.state, outcome.scope, outcome.retry) == (State.REJECTED, Scope.RECIPIENT, Retry.NEVER)
+    return refused and outcome.connection == doubt.connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -11,9 +11,12 @@ from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, single_delivery
 from genie_connect.delivery.journal import StepBack
 from genie_connect.delivery.planner import Route
+from genie_connect.delivery.repetition import send_key
 from genie_connect.durable.content import BroadcastContent, message_of, recipient_of
-from genie_connect.durable.journal import UnitJournal, answer_of
+from genie_connect.durable.doubts import Doubts
+from genie_connect.durable.journal import UnitJournal
 from genie_connect.durable.ledger import Ledger
+from genie_connect.durable.repeating import Fate, fate
 from genie_connect.errors import ConfigurationError, NoConnection
 from genie_connect.failpoints import point
 from genie_connect.model.address import Address
@@ -21,7 +24,7 @@ from genie_connect.model.batch import Delivery, Recipient
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, State
 from genie_connect.store import bitmap
-from genie_connect.store.claims import Claim
+from genie_connect.store.claims import Answer, Claim, HandOver
 from genie_connect.store.packing import unpack
 
 MICRO_BATCH: Final = 400
@@ -60,6 +63,8 @@ class Pass:
         self._micro_batch = micro_batch
         self._timeout_s = timeout_s
         self._positions: dict[str, int] = {}
+        self._doubts = Doubts(claim.earlier)
+        self._had_turn = 0
         self._left = Left()
 
     async def run_send(self) -> Left:
@@ -67,22 +72,44 @@ class Pass:
         claim = self._claim
         if claim.send is None:
             raise AssertionError("a unit of the kind SEND has its send")
-        message = message_of(claim.send.message)
+        message, message_id = message_of(claim.send.message), claim.send.message_id
+        self._doubts.at_least_once = claim.send.at_least_once
         envelope = [recipient_of(row).address for row in unpack(claim.recipients)]
         self._positions = {envelope[position].key: position for position in bitmap.positions(claim.open)}
         clearance = await self._dispatcher.clear(envelope, message.purpose)
         await self._settle(clearance.suppressed)
-        delivery = single_delivery(message, claim.send.message_id, clearance.cleared)
-        waiting = tuple(each for each in clearance.cleared if each.address.key in self._positions)
-        if waiting:
-            key = claim.send.key or claim.send.message_id
+        waiting = {
+            self._positions[each.address.key]: each for each in clearance.cleared if each.address.key in self._positions
+        }
+
+        def copy(positions: Iterable[int], shown: Container[str]) -> list[Delivery]:
+            recipients = tuple([waiting[position] for position in positions])
+            return [single_delivery(message, message_id, recipients, shown=shown)]
+
+        if waiting and self._doubts:
+            shown_then = await self._shown_then(envelope) if claim.interrupted else ()
+            await self._resolve(message, lambda them: copy(them, shown_then), waiting, only=claim.send.only)
+        rest = [position for position in waiting if self._is_untried(position)]
+        if rest:
+            key = claim.send.key or message_id
             route = self._route_of(message, only=claim.send.only)
-            deliveries = [attrs.evolve(delivery, recipients=waiting)]
-            await self._deliver(message, deliveries, route, key=key, broadcast=False)
+            shown_now = {each.address.key for each in clearance.cleared}
+            await self._deliver(message, copy(rest, shown_now), route, key=key, broadcast=False)
         return self._left
+
+    async def _shown_then(self, envelope: Sequence[Address]) -> set[str]:
+        """The address keys in the header of the copy that left already: it has to be the same to the last byte."""
+        record = await self._ledger.sends.record(self._claim.unit)
+        known = {} if record is None else record.outcomes
+        return {
+            address.key
+            for position, address in enumerate(envelope)
+            if position not in known or known[position].state is not State.SUPPRESSED
+        }
 
     async def run_chunk(self, content: BroadcastContent) -> Left:
         """Try a chunk, some recipients at a time."""
+        self._doubts.at_least_once = content.options.at_least_once
         claim, message = self._claim, content.message
         rows = unpack(claim.recipients)
         point("pass.begun")
@@ -92,6 +119,16 @@ class Pass:
         copies = self._copies(content, people)
         deliveries, refused = self._dispatcher.copies(content.check, clearance.cleared, copies)
         await self._settle([*clearance.suppressed, *refused])
+        if deliveries and self._doubts:
+            by_position = {self._positions[delivery.addresses[0].key]: delivery for delivery in deliveries}
+            await self._resolve(
+                message,
+                lambda them: [by_position[each] for each in them],
+                by_position,
+                only=content.options.connection,
+                content=content,
+            )
+            deliveries = [each for position, each in by_position.items() if self._is_untried(position)]
         for start in range(0, len(deliveries), self._micro_batch):
             batch = deliveries[start : start + self._micro_batch]
             route = self._route_of(message, content=content, only=content.options.connection)
@@ -101,6 +138,42 @@ class Pass:
                 break
             await self._deliver(message, batch, route, key=batch[0].message_id, broadcast=True)
         return self._left
+
+    async def _resolve(
+        self,
+        message: Message,
+        copies: Callable[[Sequence[int]], Sequence[Delivery]],
+        able: Container[int],
+        *,
+        only: str | None,
+        content: BroadcastContent | None = None,
+    ) -> None:
+        """Make hand-overs again whose answer was lost, as they were; who is in doubt and cannot go again is unknown."""
+        try:
+            route = self._route_of(message, only=only, content=content)
+        except Unsendable:
+            route = None  # none could ever carry it
+        for hand_over in self._claim.interrupted:
+            positions = bitmap.positions(hand_over.positions)
+            batch = copies(positions) if all(position in able for position in positions) else ()
+            recipients = [address.email for delivery in batch for address in delivery.addresses]
+            chance = fate(hand_over, recipients, route, now=self._ledger.database.now())
+            if chance is Fate.OVER or route is None:
+                continue
+            self._had_turn |= hand_over.positions
+            if chance is Fate.LATER:
+                self._left.outcomes |= {position: self._doubts.of(position) for position in positions}
+            else:
+                key = send_key(hand_over.key)
+                await self._deliver(message, batch, route, key=key, broadcast=content is not None, repeats=hand_over)
+        if not self._doubts.at_least_once:
+            over = [position for position in self._doubts if self._is_untried(position)]
+            self._had_turn |= bitmap.of(over)
+            await self._tell(self._doubts.given_up(over))
+
+    def _is_untried(self, position: int) -> bool:
+        """Whether it has not had its turn in this pass."""
+        return not self._had_turn >> position & 1
 
     def _copies(self, content: BroadcastContent, people: Mapping[int, Recipient]) -> dict[str, tuple[Recipient, str]]:
         unit, ids = self._claim.unit, content.ids
@@ -118,10 +191,24 @@ class Pass:
         return route
 
     async def _deliver(
-        self, message: Message, deliveries: Sequence[Delivery], route: Route, *, key: str, broadcast: bool
+        self,
+        message: Message,
+        deliveries: Sequence[Delivery],
+        route: Route,
+        *,
+        key: str,
+        broadcast: bool,
+        repeats: HandOver | None = None,
     ) -> None:
-        journal = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers)
-        way = Way(timeout_s=self._timeout_s, policy=ONE_PASS, journal=journal, earlier=self._earlier(deliveries))
+        units, workers = self._ledger.units, self._ledger.workers
+        journal = UnitJournal(units, self._claim, self._positions, workers, self._doubts, repeats=repeats)
+        way = Way(
+            timeout_s=self._timeout_s,
+            policy=ONE_PASS,
+            journal=journal,
+            earlier=self._earlier(deliveries, in_doubt=repeats is not None),
+            repeats=None if repeats is None else repeats.connection,
+        )
         point("pass.deliver.before")
         outcomes, attempts = await self._dispatcher.deliver(
             message, deliveries, route, way, key=key, broadcast=broadcast
@@ -133,30 +220,41 @@ class Pass:
         news = [
             outcome
             for key, outcome in outcomes.items()
-            if (before := said.get(self._positions[key])) is not outcome and before != outcome
+            if (before := said.get(self._positions[key])) is not outcome
+            and before != outcome
+            # Of a doubt the journal has told what it knows.
+            and outcome.state is not State.UNKNOWN
         ]
         await self._settle(news)
         for address, outcome in outcomes.items():
-            if outcome.retry is not Retry.NEVER:
-                self._left.outcomes[self._positions[address]] = outcome
+            position = self._positions[address]
+            if position in self._doubts:
+                self._left.outcomes[position] = said.get(position, outcome)
+            elif outcome.retry is not Retry.NEVER:
+                self._left.outcomes[position] = outcome
 
-    def _earlier(self, deliveries: Sequence[Delivery]) -> dict[str, Outcome]:
+    def _earlier(self, deliveries: Sequence[Delivery], *, in_doubt: bool) -> dict[str, Outcome]:
+        """What was said of them before; of doubts only where all are to be repeated, for others nothing binds them."""
         if not self._claim.earlier:
             return {}
-        keys = {address.key for delivery in deliveries for address in delivery.addresses}
-        return {
-            key: self._claim.earlier[self._positions[key]].outcome
-            for key in keys
-            if self._positions[key] in self._claim.earlier
-        }
+        found: dict[str, Outcome] = {}
+        for key in {address.key for delivery in deliveries for address in delivery.addresses}:
+            before = self._claim.earlier.get(self._positions[key])
+            if before is not None and (in_doubt or before.outcome.state is not State.UNKNOWN):
+                found[key] = before.outcome
+        return found
 
     async def _settle(self, outcomes: Iterable[Outcome]) -> None:
         """Keep outcomes that no hand-over brought."""
-        answers = [
-            answer_of(self._positions[key], outcome)
-            for outcome in outcomes
-            if (key := Address.parse(outcome.recipient).key) in self._positions
-        ]
+        await self._tell(
+            [
+                self._doubts.untried(self._positions[key], outcome)
+                for outcome in outcomes
+                if (key := Address.parse(outcome.recipient).key) in self._positions
+            ]
+        )
+
+    async def _tell(self, answers: Sequence[Answer]) -> None:
         if answers:
             point("pass.settle.before")
             if not await self._ledger.units.settle(self._claim, answers):

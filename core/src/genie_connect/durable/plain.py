@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from genie_connect.delivery.journal import Leaving, StepBack
-from genie_connect.durable.journal import STALE, UnitJournal, answer_of, hand_over_of
+from genie_connect.durable.doubts import Doubts
+from genie_connect.durable.journal import STALE, UnitJournal, hand_over_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import IdempotencyConflict
 from genie_connect.failpoints import point
-from genie_connect.model.outcome import Outcome, State
+from genie_connect.model.outcome import Outcome, Retry, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.store.accepting import NewSend
-from genie_connect.store.claims import Claim
+from genie_connect.store.claims import Answer, Claim
 
 _CERTAINTY = {State.ACCEPTED: 2, State.UNKNOWN: 1}
 """What outweighs what, where the caller has gone before the end: put off after a doubt is still in doubt."""
@@ -56,7 +57,8 @@ class PlainJournal:
             self.key_taken = True
             raise StepBack(error.message, hand_back=True) from None
         point("plain.open.after")
-        self._rest = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers)
+        doubts = Doubts(tried_again=False)
+        self._rest = UnitJournal(self._ledger.units, self._claim, self._positions, self._ledger.workers, doubts)
         self._rest.resume(leaving.attempt_id, positions)
 
     async def answered(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
@@ -80,7 +82,11 @@ class PlainJournal:
         known = {self._positions[key]: outcome for key, outcome in (outcomes or {}).items() if key in self._positions}
         await self._keep_postponed(self._rest, known)
         said = self._rest.said
-        news = [answer_of(position, outcome) for position, outcome in known.items() if said.get(position) != outcome]
+        news = [
+            Answer(position, outcome, outcome.retry is Retry.NEVER)
+            for position, outcome in known.items()
+            if said.get(position) != outcome
+        ]
         point("plain.end.before")
         if news:
             await self._ledger.units.settle(self._claim, news)

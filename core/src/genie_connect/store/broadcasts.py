@@ -19,6 +19,7 @@ from genie_connect.store.message_ids import new_salt
 from genie_connect.store.schema import BroadcastState, UnitKind, UnitState, broadcasts, chunks, units
 from genie_connect.store.statements import AnyRow, Dialect
 from genie_connect.store.unit_rows import UnitRows
+from genie_connect.store.waiting import Waiting
 from genie_connect.store.writer import Writer
 
 
@@ -73,6 +74,7 @@ class Broadcasts:
         self._database = database
         self._writer = writer
         self._rows = UnitRows(database)
+        self._waiting = Waiting(database)
         self._dialect = Dialect(database)
         self._new = self._dialect.ignore(broadcasts)
         self._new_units = self._dialect.ignore(units)
@@ -237,6 +239,8 @@ class Broadcasts:
             await self._rows.close_broadcast(connection, item.broadcast)
             # An engine that was told of some meanwhile has forgotten them: there was nothing to do for it.
             await connection.execute(_OFFER_ANEW, {"b_broadcast": item.broadcast, "b_tenant": self._database.tenant})
+        elif done.rowcount == 1 and change is STOP:
+            await self._waiting.end_all_of(connection, item.broadcast)
         found = await self._find(connection, item.broadcast)
         repeated, item.seen = item.seen and isinstance(found, BroadcastRecord) and found.state is change.into, True
         if done.rowcount == 1 or repeated or isinstance(found, Exception):

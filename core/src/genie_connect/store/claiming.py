@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.model.outcome import State
-from genie_connect.store.claims import Claim, Earlier, SendContent
+from genie_connect.store.claims import Claim, Earlier, HandOver, SendContent
 from genie_connect.store.database import Database
 from genie_connect.store.doubt import Doubt
 from genie_connect.store.outcome_rows import from_row
 from genie_connect.store.schema import UnitKind, UnitState, chunks, outcomes, sends
 from genie_connect.store.statements import Dialect, Found
 from genie_connect.store.unit_rows import UnitRow, UnitRows
+from genie_connect.store.waiting import Waiting
 
 
 @attrs.define(eq=False)
@@ -35,6 +36,7 @@ class Claiming:
         self._database = database
         self._rows = UnitRows(database)
         self._doubt = Doubt(database)
+        self._waiting = Waiting(database)
         dialect = Dialect(database)
         self._values = dialect.values
         ours: sa.BindParameter[str] = sa.bindparam("tenant")
@@ -56,7 +58,7 @@ class Claiming:
         self._earlier = sa.select(outcomes).where(
             outcomes.c.tenant == ours,
             dialect.among(outcomes.c.unit_id, "ids"),
-            outcomes.c.state.in_((State.DEFERRED.value, State.REJECTED.value)),
+            outcomes.c.state.in_((State.DEFERRED.value, State.REJECTED.value, State.UNKNOWN.value)),
         )
 
     async def claim(self, connection: AsyncConnection, items: Sequence[ClaimItem]) -> list[Claim | None]:
@@ -85,7 +87,13 @@ class Claiming:
             packed[unit] = recipients
             content[unit] = _content(*facts)
         earlier = await self._earlier_of(connection, [row for row in rows if row.epoch > 1])
-        return {row.id: as_claim(row, packed[row.id], content.get(row.id), earlier.get(row.id, {})) for row in rows}
+        interrupted = await self._waiting.interrupted(connection, earlier)
+        return {
+            row.id: as_claim(
+                row, packed[row.id], content.get(row.id), earlier.get(row.id, {}), interrupted.get(row.id, ())
+            )
+            for row in rows
+        }
 
     async def _read(
         self, connection: AsyncConnection, statement: Found, rows: Iterable[UnitRow], kind: UnitKind
@@ -109,7 +117,11 @@ class Claiming:
 
 
 def as_claim(
-    row: UnitRow, recipients: bytes, send: SendContent | None, earlier: dict[int, Earlier] | None = None
+    row: UnitRow,
+    recipients: bytes,
+    send: SendContent | None,
+    earlier: dict[int, Earlier] | None = None,
+    interrupted: tuple[HandOver, ...] = (),
 ) -> Claim:
     """The claim that a row grants to its owner."""
     return Claim(
@@ -127,6 +139,7 @@ def as_claim(
         due=row.due,
         expires=row.expires,
         earlier=earlier or {},
+        interrupted=interrupted,
         send=send,
     )
 

@@ -43,12 +43,31 @@ class SendContent:
 
 
 @attrs.frozen(kw_only=True)
+class HandOver:
+    """A hand-over that is about to begin. ``positions`` is the bitmap of who may leave by it.
+
+    Until ``repeat_until`` the provider recognises ``key``: the same batch may go once more. Times are seconds since
+    1970.
+    """
+
+    attempt_id: str
+    connection: str
+    key: str
+    positions: int
+    started: float
+    repeat_until: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Claim:
     """A unit as a worker holds it from now on. What it writes, it writes in the name of ``owner`` and ``epoch``.
 
     ``recipients`` are packed (``packing``). ``done`` is the bitmap of who needs nothing more: the others are to be
     tried. ``tries`` counts the passes that ended with somebody put off, ``due`` is when the first was to be. Times are
     seconds since 1970.
+
+    Whoever is in doubt and is to be tried again has an ``earlier`` outcome ``unknown``. ``interrupted`` are hand-overs
+    of such, whole, that the provider may still recognise.
     """
 
     unit: int
@@ -65,6 +84,7 @@ class Claim:
     due: float = 0.0
     expires: float | None = None
     earlier: Mapping[int, Earlier] = attrs.field(factory=dict, repr=False)
+    interrupted: tuple[HandOver, ...] = ()
     send: SendContent | None = None
 
     @property
@@ -73,24 +93,15 @@ class Claim:
         return bitmap.full(self.size) & ~self.done
 
 
-@attrs.frozen(kw_only=True)
-class HandOver:
-    """A hand-over that is about to begin. ``positions`` is the bitmap of who may leave by it."""
-
-    attempt_id: str
-    connection: str
-    key: str
-    positions: int
-    started: float
-
-
 class Answer(NamedTuple):
     """What a hand-over, or the lack of one, brought for a position.
 
     ``done`` says that nothing more is to be tried. Without it, a position ``deferred`` or ``rejected`` has certainly
-    not left and is to be tried again; one ``unknown`` is about to be repeated under the same key, and stays in doubt.
+    not left and is to be tried again; one ``unknown`` is to be tried again though it may have left. Where another
+    attempt than this left it in doubt, ``attempt_id`` says which.
     """
 
     position: int
     outcome: Outcome
     done: bool = True
+    attempt_id: str | None = None

@@ -31,7 +31,18 @@ from genie_connect.store.unit_rows import UnitRow, UnitRows
 LOST: Final = "the unit is no longer held by this worker"
 PAUSED: Final = "the broadcast is not running"
 SETTLED: Final = "somebody of this hand-over is settled already"
-BEGUN: Final = ("unit_id", "id", "tenant", "epoch", "connection", "key", "positions", "recipients", "started")
+BEGUN: Final = (
+    "unit_id",
+    "id",
+    "tenant",
+    "epoch",
+    "connection",
+    "key",
+    "positions",
+    "recipients",
+    "started",
+    "repeat_until",
+)
 """What is known of an attempt before the first byte leaves."""
 
 
@@ -184,7 +195,7 @@ class HandOvers:
             row.id,
             answer.position,
             answer.outcome,
-            attempt_id=attempt_id,
+            attempt_id=answer.attempt_id or attempt_id,
             at=self._database.now(),
             tries=0 if attempt_id is None else 1,
         )
@@ -214,6 +225,7 @@ def attempt_row(tenant: str, unit: int, epoch: int, hand_over: HandOver) -> dict
         "positions": bitmap.dump(hand_over.positions),
         "recipients": hand_over.positions.bit_count(),
         "started": hand_over.started,
+        "repeat_until": hand_over.repeat_until,
     }
 
 
@@ -240,13 +252,12 @@ def _parted(answers: Iterable[Answer]) -> tuple[int, list[Answer]]:
 
 def _apply(row: UnitRow, answer: Answer) -> bool:
     """What an answer changes in the unit's row; whether it has something to say of the position."""
-    state = answer.outcome.state
     if answer.done:
-        return row.settle(answer.position, state)
-    if state in (State.DEFERRED, State.REJECTED) and not row.done >> answer.position & 1:
-        row.intent &= ~(1 << answer.position)
-        return True
-    return False
+        return row.settle(answer.position, answer.outcome.state)
+    if row.is_done(answer.position):
+        return False
+    row.intent &= ~(1 << answer.position)
+    return True
 
 
 _COMPLETE: Final = (

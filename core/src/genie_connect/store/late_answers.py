@@ -68,7 +68,7 @@ class LateAnswers:
 
     async def _resolve(self, connection: AsyncConnection, row: UnitRow, answer: Answer) -> None:
         if answer.done or not await self._untried.again(connection, row, answer.position, State.UNKNOWN):
-            row.recount(State.UNKNOWN, answer.outcome.state)
+            row.resolve(answer.position, answer.outcome.state)
 
     async def _unknown_by(
         self, connection: AsyncConnection, items: Iterable[AnsweredItem]

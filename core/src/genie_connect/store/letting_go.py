@@ -18,6 +18,7 @@ from genie_connect.store.outcome_rows import to_row
 from genie_connect.store.schema import UnitState, outcomes, sends
 from genie_connect.store.statements import Dialect
 from genie_connect.store.unit_rows import UnitRow, UnitRows
+from genie_connect.store.waiting import Waiting
 
 
 @attrs.define(eq=False)
@@ -106,11 +107,13 @@ class GivingUp:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._doubt = Doubt(database)
+        self._waiting = Waiting(database)
         # What the other side said last stays, where it said something: that is why it came to this.
         self._put = Dialect(database).put(outcomes, counting="tries", only=("state", "reason", "hint", "retry", "at"))
 
     async def rest_of(self, connection: AsyncConnection, row: UnitRow, reason: str, hint: str | None) -> None:
-        """Settle all that is open in a row. It is to be saved after it."""
+        """Settle all that is open in a row; whoever is in doubt stays so. It is to be saved after it."""
+        await self._waiting.end(connection, [row])
         recipients = (await self._doubt.recipients(connection, [row]))[row.id]
         at = self._database.now()
         written = [

@@ -10,7 +10,8 @@ and two bitmaps (little-endian integers, bit *n* is position *n*) say how far ea
 intent  done  meaning
 ======  ====  ===========================================================================================
 0       0     not handed over: to be sent, or put off and to be tried again
-1       0     about to leave, or left without an answer yet; found so after a crash it is ``unknown``
+1       0     about to leave, or left without an answer yet; found so after a crash it is ``unknown``,
+              and tried again only by the same batch under its key, or where the host chose so
 any     1     settled: accepted, unless a row in ``outcomes`` says otherwise
 ======  ====  ===========================================================================================
 
@@ -244,6 +245,7 @@ attempts = sa.Table(
     sa.Column("recipients", sa.Integer, nullable=False),
     sa.Column("accepted", sa.Integer, nullable=False, server_default="0"),
     sa.Column("started", sa.Float, nullable=False),
+    sa.Column("repeat_until", sa.Float),
     sa.Column("ms", sa.Integer),
     sa.Column("stage", sa.Text, nullable=False, server_default=""),
     sa.Column("outcome", sa.Text),
@@ -253,7 +255,10 @@ attempts = sa.Table(
     # In one tree, beside the others of the unit: two further ones would cost as much as the row.
     sqlite_with_rowid=False,
 )
-"""Hand-overs, written before the first byte leaves. ``positions`` is a bitmap; ``outcome`` comes with the answer."""
+"""Hand-overs, written before the first byte leaves. ``positions`` is a bitmap; ``outcome`` comes with the answer.
+
+Until ``repeat_until`` the provider recognises the key, so the same batch may be handed over once more.
+"""
 
 outcomes = sa.Table(
     "outcomes",
@@ -289,8 +294,9 @@ outcomes = sa.Table(
 )
 """What there is to say of one recipient. Of a chunk's accepted ones there is nothing; of a send's there always is.
 
-A row ``deferred`` of a position that is not done is what the last attempt said; it will be tried again. ``resolved_by``
-says how an ``unknown`` came to be known: ``answer`` (a late one), ``lookup``, ``event``, or ``person``.
+A row ``deferred`` of a position that is not done is what the last attempt said; it will be tried again. So will one
+``unknown`` that is not done: by the same batch under its key, or because the host chose ``at_least_once``.
+``resolved_by`` says how an ``unknown`` came to be known: ``answer`` (a late one), ``lookup``, ``event``, or ``person``.
 """
 
 accepted_ids = sa.Table(

@@ -65,6 +65,10 @@ class UnitRow:
         """Whether every position is done."""
         return self.done == bitmap.full(self.size)
 
+    def is_done(self, position: int) -> bool:
+        """Whether nothing more is to be tried for a position."""
+        return bool(self.done >> position & 1)
+
     def held_by(self, claim: Claim) -> bool:
         """Whether the worker that made the claim still owns it."""
         owned = self.state in (UnitState.LEASED, UnitState.OPEN)
@@ -87,16 +91,20 @@ class UnitRow:
         return new
 
     def unsettle(self, position: int, state: State) -> None:
-        """A position that was settled with this state is to be tried after all."""
+        """A position that was settled with this state is to be tried after all. One that is not settled is anyway."""
         bit = 1 << position
-        self.done &= ~bit
-        self.intent &= ~bit
-        self.counts[state] -= 1
+        if self.done & bit:
+            self.done &= ~bit
+            self.intent &= ~bit
+            self.counts[state] -= 1
 
-    def recount(self, old: State, new: State) -> None:
-        """A settled position is known better now."""
-        self.counts[old] -= 1
-        self.counts[new] += 1
+    def resolve(self, position: int, state: State) -> None:
+        """What became of a position in doubt is known now, whether it waited to be tried again or not."""
+        if not self.settle(position, state):
+            self.counts[State.UNKNOWN] -= 1
+            self.counts[state] += 1
+        elif self.complete and self.state is UnitState.READY:
+            self.move(UnitState.DONE)
 
     def move(self, state: UnitState) -> None:
         """Into another state: owned by nobody, and offered to nobody, unless it is owned or open."""

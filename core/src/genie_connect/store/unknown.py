@@ -143,7 +143,7 @@ class Unknown:
             if not await self._untried.again(connection, row, item.position, State.UNKNOWN, by_request=True):
                 return NothingUnknown(item.unit, item.position, "its broadcast was stopped, so nobody would send it")
         else:
-            row.recount(State.UNKNOWN, State(item.resolution.value))
+            row.resolve(item.position, State(item.resolution.value))
             if item.resolution is Resolution.ACCEPTED and found.attempt_id is not None:
                 await connection.execute(
                     _ONE_MORE, {"b_unit": item.unit, "b_attempt": found.attempt_id, "b_tenant": self._database.tenant}

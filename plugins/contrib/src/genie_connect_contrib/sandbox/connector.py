@@ -47,6 +47,8 @@ from genie_connect_contrib.sandbox.webhooks import parse_webhook
 
 MAX_BATCH = 500
 MAX_MESSAGE_BYTES = 10_000_000
+KEY_KEPT_S = 86_400
+"""The provider forgets no key as long as it runs; so long it is to be relied on."""
 
 
 @hookimpl
@@ -80,7 +82,7 @@ def connector_capabilities(settings: SandboxSettings | None) -> CapabilityTable:
             yes("send.international_addresses"),
             yes("send.batch", f"up to {MAX_BATCH} recipients in one call", max_batch=MAX_BATCH),
             yes("send.merge", "merge fields filled in for each copy"),
-            yes("send.idempotency"),
+            yes("send.idempotency", "kept for a day", key_kept_s=KEY_KEPT_S),
             yes("send.tags"),
             yes("send.metadata"),
             *((yes("events.webhook", "signed"), yes("events.signature", "Standard Webhooks")) if signed else ()),

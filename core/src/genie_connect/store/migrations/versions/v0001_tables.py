@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("recipients", sa.Integer(), nullable=False),
         sa.Column("accepted", sa.Integer(), server_default="0", nullable=False),
         sa.Column("started", sa.Float(), nullable=False),
+        sa.Column("repeat_until", sa.Float(), nullable=True),
         sa.Column("ms", sa.Integer(), nullable=True),
         sa.Column("stage", sa.Text(), server_default="", nullable=False),
         sa.Column("outcome", sa.Text(), nullable=True),
