@@ -10,7 +10,6 @@ import pytest
 
 from genie_connect import ConfigurationError, Host, Purpose, Registry
 from genie_connect.config import Config, load_config, make_config, overlaid
-from genie_connect.delivery.connection import Connection
 from tests.support.connector import ScriptedConnector, ScriptedSettings
 
 
@@ -184,7 +183,7 @@ class TestEnvironment:
         assert made.purposes == set(Purpose)
         assert str(made.default_from) == "Shop <shop@example.com>"
 
-    def test_settings_of_a_connector_take_their_types_too(self) -> None:
+    async def test_settings_of_a_connector_take_their_types_too(self) -> None:
         """Number, truth, list and secret: known once the connector is."""
         registry = Registry()
         connector = ScriptedConnector()
@@ -195,9 +194,8 @@ class TestEnvironment:
             CONNECTIONS__PRIMARY__SETTINGS__NAMES="a, b,,c",
             CONNECTIONS__PRIMARY__SETTINGS__TOKEN="123",
         )
-        host = Host(Config(connections=(config,)), registry=registry)
-        opened: Connection = host._connection(config)
-        settings = opened.settings
+        async with Host(Config(connections=(config,)), registry=registry) as host:
+            settings = host.connection(config.name).settings
         assert isinstance(settings, ScriptedSettings)
         assert (settings.limit, settings.quick, settings.names, settings.region) == (7, True, ("a", "b", "c"), "eu")
         assert settings.token is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast, Progress
     from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext, WebhookRequest
-    from genie_connect.delivery.attempts import SendPolicy
+    from genie_connect.delivery.policy import SendPolicy
     from genie_connect.errors import (
         BroadcastStateError,
         ConfigurationError,
@@ -163,7 +163,7 @@ _HOMES = {
     "Secret": "model.secret",
     "SecretUnavailable": "errors",
     "SendContext": "contract",
-    "SendPolicy": "delivery.attempts",
+    "SendPolicy": "delivery.policy",
     "SettingsError": "errors",
     "State": "model.outcome",
     "Status": "model.diagnosis",

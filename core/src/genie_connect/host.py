@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from genie_connect.clock import Clock, SystemClock
-from genie_connect.config import Config, StoreSection, load_config, make_config, typed
-from genie_connect.contract import TestContext
-from genie_connect.delivery.attempts import SendPolicy
+from genie_connect.config import Config, StoreSection, load_config, make_config
+from genie_connect.connecting import Connecting, both
 from genie_connect.delivery.connection import Connection, ConnectionConfig
-from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single, single_delivery
-from genie_connect.delivery.journal import StepBack
+from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single
+from genie_connect.delivery.in_memory import CHUNK, InMemory
 from genie_connect.delivery.limiter import Rooms
-from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
-from genie_connect.delivery.seen import Seen
+from genie_connect.delivery.policy import SendPolicy
 from genie_connect.delivery.suppression import (
     FileSuppressions,
     JoinedSuppressions,
@@ -41,42 +39,35 @@ from genie_connect.delivery.suppression import (
     SuppressionGate,
     SuppressionStore,
 )
+from genie_connect.delivery.trial import trial
 from genie_connect.errors import (
     ConfigurationError,
-    ConnectorUnavailable,
-    ContractViolation,
     GenieConnectError,
-    IdempotencyConflict,
-    Problem,
-    SettingsError,
-    StoreError,
     ValidationError,
 )
 from genie_connect.failpoints import point
 from genie_connect.model.address import Address, AddressLike
 from genie_connect.model.asked import checked_key, checked_priority, checked_window, seconds
-from genie_connect.model.batch import Recipient, new_message_id
+from genie_connect.model.batch import Recipient
 from genie_connect.model.capability import CapabilityTable
-from genie_connect.model.diagnosis import Status, Step
+from genie_connect.model.diagnosis import Step
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
-from genie_connect.model.outcome import Outcome, Outcomes
+from genie_connect.model.outcome import Outcome
 from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import ConnectorHandle, Failure, Registry
-from genie_connect.registry.isolation import log_failure
+from genie_connect.sending import SingleSend
 
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast
     from genie_connect.broadcast.recipients import Source
-    from genie_connect.durable.plain import PlainJournal
     from genie_connect.durable.service import Durable
     from genie_connect.durable.worker import Worker
     from genie_connect.store.unknown import UnknownCopy
 
 logger = logging.getLogger("genie_connect.host")
 TEST_TIMEOUT_S = 60.0
-CHUNK = 500
 
 
 class Host:
@@ -142,44 +133,14 @@ class Host:
         if self._config.store is not None:
             stored = await self._open_store(self._config.store)
         try:
-            self._make_connections([*self._config.connections, *self._not_in_file(stored)])
+            connecting = Connecting(registry=self._registry, clock=self._clock, limiter=self._shared_limiter)
+            connecting.make_all(both(self._config.connections, stored), self._dispatcher, self.observers)
             if self._durable is not None:
                 await self._durable.begin()
         except BaseException:
             await self._close_store()
             raise
         return self
-
-    def _not_in_file(self, stored: Iterable[ConnectionConfig]) -> Iterable[ConnectionConfig]:
-        named = {config.name for config in self._config.connections}
-        for config in stored:
-            if config.name in named:
-                logger.warning("the connection %s is in the store too; that of the file is used", config.name)
-            else:
-                yield config
-
-    def _make_connections(self, configs: Iterable[ConnectionConfig]) -> None:
-        connections, unavailable = self._dispatcher.connections, self._dispatcher.unavailable
-        problems: list[Problem] = []
-        for config in configs:
-            try:
-                connections[config.name] = self._connection(config)
-            except SettingsError as error:
-                problems.extend(error.under(f"connections.{config.name}.settings"))
-            except (ConnectorUnavailable, ContractViolation) as error:
-                unavailable[config.name] = error
-        if problems or not connections:
-            problems += [
-                Problem(f"connections.{name}.connector", fault.message, fault.hint)
-                for name, fault in unavailable.items()
-            ]
-        if problems:
-            listed = "\n".join(f"  {problem}" for problem in problems)
-            raise ConfigurationError(f"{len(problems)} problem(s) in the connections:\n{listed}", problems=problems)
-        for name, fault in unavailable.items():
-            # The others still work. Every plan says why this one does not.
-            logger.error("the connection %s cannot be used: %s", name, fault.message)
-            self.observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
 
     async def _open_store(self, store: StoreSection) -> tuple[ConnectionConfig, ...]:
         """Open it; the connections that it holds."""
@@ -297,96 +258,19 @@ class Host:
         """
         checked_single(message)
         checked_key(idempotency_key)
-        if durable or not_before is not None or expires is not None or priority:
-            return await self._accept(message, connection, idempotency_key, policy, not_before, expires, priority)
-        if self._durable is not None and idempotency_key is not None:
-            earlier = await self._durable.repeated(message, idempotency_key)
-            if earlier is not None:
-                return earlier
-        route = self._dispatcher.route(message, only=connection)
-        message_id = new_message_id(self._dispatcher.sender(message, route))
-        clearance = await self._dispatcher.clear(message.recipients, message.purpose)
-        delivery = single_delivery(message, message_id, clearance.cleared)
-        journal = self._plain_journal(message, message_id, route.plan, connection, idempotency_key)
-        way = Way(timeout_s=timeout_s, policy=policy, journal=journal)
-        try:
-            outcomes, attempts = await self._dispatcher.deliver(
-                message, [delivery], route, way, key=idempotency_key or message_id, broadcast=False
-            )
-        except BaseException as error:
-            if journal is not None:
-                await journal.abandon()
-                if isinstance(error, StepBack) and journal.key_taken:
-                    return await self._first_of(message, idempotency_key or "")
-            raise
-        if journal is not None:
-            await self._write_end(journal, outcomes)
-        suppressed = {outcome.recipient: outcome for outcome in clearance.suppressed}
-        in_order = {
-            address.email: suppressed.get(address.email) or outcomes[address.key] for address in message.recipients
-        }
-        receipt = Receipt(
-            message_id=message_id,
-            outcomes=Outcomes(in_order),
-            attempts=tuple(attempts),
-            plan=route.plan,
-            tags=message.tags,
-            metadata=message.metadata,
-            id=None if journal is None else journal.unit,
-        )
-        self.observers.notify("send_finished", receipt=receipt)
-        return receipt
-
-    async def _first_of(self, message: Message, key: str) -> Receipt:
-        """The receipt of the send that was quicker with the same key."""
-        earlier = await self._with_store("an idempotency key").repeated(message, key)
-        if earlier is None:
-            raise IdempotencyConflict(key)
-        return earlier
-
-    async def _write_end(self, journal: PlainJournal, outcomes: Mapping[str, Outcome]) -> None:
-        try:
-            await journal.end(outcomes)
-        except StoreError as error:
-            # The message has left, or not: its caller must hear of that, whatever the store does.
-            log_failure(logger, error, "the end of a send could not be written down; the ledger will call it unknown")
-
-    def _plain_journal(
-        self, message: Message, message_id: str, plan: Plan, connection: str | None, key: str | None
-    ) -> PlainJournal | None:
-        if self._durable is None:
-            return None
-        from genie_connect.durable.service import SendOptions  # imported by _open_store already
-
-        options = SendOptions(connection=connection, key=key)
-        return self._durable.plain(message, message_id, plan, options, message.recipients)
-
-    async def _accept(
-        self,
-        message: Message,
-        connection: str | None,
-        key: str | None,
-        policy: SendPolicy | None,
-        not_before: datetime | None,
-        expires: datetime | None,
-        priority: int,
-    ) -> Receipt:
-        durable = self._with_store("a durable send")
-        from genie_connect.durable.service import SendOptions  # imported by _open_store already
-
-        first, last = checked_window(not_before, expires)
-        checked_priority(priority)
-        route = self._dispatcher.route(message, only=connection)
-        options = SendOptions(
+        one = SingleSend(
+            dispatcher=self._dispatcher,
+            observers=self.observers,
+            message=message,
             connection=connection,
-            key=key,
-            not_before=first,
-            expires=last,
-            priority=priority,
-            at_least_once=policy is not None and policy.at_least_once,
+            key=idempotency_key,
         )
-        message_id = new_message_id(self._dispatcher.sender(message, route))
-        return await durable.accept(message, message_id, route.plan, options)
+        if durable or not_before is not None or expires is not None or priority:
+            with_store = self._with_store("a durable send")
+            return await one.accept(
+                with_store, policy=policy, not_before=not_before, expires=expires, priority=priority
+            )
+        return await one.wait(self._durable, timeout_s=timeout_s, policy=policy)
 
     def _with_store(self, what: str) -> Durable:
         if self._durable is None:
@@ -530,40 +414,11 @@ class Host:
         """
         if message.recipients:
             raise ValidationError.single("to", "a broadcast is sent to its recipients list", "leave out to, cc and bcc")
-        check = MergeCheck(template_of(message))
-        async with aclosing(_chunks(recipients, chunk)) as groups:
-            async for group in groups:
-                # Closed here, not when it is collected: whoever stops listening must find nothing still running.
-                work = self._send_chunk(message, check, group, connection, timeout_s, policy)
-                async with aclosing(work) as known:
-                    async for outcomes in known:
-                        for outcome in outcomes:
-                            yield outcome
-
-    async def _send_chunk(
-        self,
-        message: Message,
-        check: MergeCheck,
-        group: list[Recipient],
-        connection: str | None,
-        timeout_s: float,
-        policy: SendPolicy | None,
-    ) -> AsyncGenerator[Sequence[Outcome]]:
-        dispatcher = self._dispatcher
-        route = dispatcher.route(message, broadcast=True, merge=check.template.active, only=connection)
-        sender = dispatcher.sender(message, route)
-        clearance = await dispatcher.clear([each.address for each in group], message.purpose)
-        yield clearance.suppressed
-        recipients = {recipient.address.key: (recipient, new_message_id(sender)) for recipient in group}
-        deliveries, refused = dispatcher.copies(check, clearance.cleared, recipients)
-        yield refused
-        if not deliveries:
-            return
         way = Way(timeout_s=timeout_s, policy=policy)
-        outcomes, _ = await dispatcher.deliver(
-            message, deliveries, route, way, key=deliveries[0].message_id, broadcast=True
-        )
-        yield tuple(outcomes.values())
+        sending = InMemory(dispatcher=self._dispatcher, message=message, connection=connection, way=way, chunk=chunk)
+        async with aclosing(sending.send(recipients)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
         """Ask the provider what became of an attempt whose outcome is ``unknown``.
@@ -585,31 +440,11 @@ class Host:
         Nothing goes to a suppressed address either: the step says so. What the test learns of the server, such as its
         size limit, counts for planning from then on.
         """
-        connection = self.connection(name)
         recipient = None if send_to is None else Address.parse(send_to)
-        stopped = None if recipient is None else await self.suppressions.check(recipient)
-        context = TestContext(
-            connection=name,
-            deadline=self._clock.monotonic() + timeout_s,
-            default_from=connection.config.default_from,
-            send_to=None if stopped else recipient,
-            clock=self._clock,
-        )
-        failed = False
-        async with aclosing(connection.handle.test(connection.settings, context)) as steps:
-            async for step in steps:
-                failed = failed or step.status is Status.FAIL
-                if step.capabilities is not None:
-                    connection.learn(step.capabilities)
+        steps = trial(self.connection(name), self.suppressions, self._clock, send_to=recipient, timeout_s=timeout_s)
+        async with aclosing(steps) as known:
+            async for step in known:
                 yield step
-        if stopped is not None and not failed:
-            summary = f"not sent: {stopped.address.email} is suppressed ({stopped.reason.value})"
-            yield Step(id="message", title="Test message", status=Status.SKIP, summary=summary)
-
-    def _connection(self, config: ConnectionConfig) -> Connection:
-        handle = self.registry[config.connector]
-        settings = handle.settings(typed(handle.info.settings_class, config.settings))
-        return Connection(config, handle, settings, self._clock, limiter=self._shared_limiter(config))
 
     def _shared_limiter(self, config: ConnectionConfig) -> Rooms | None:
         if self._durable is None or config.rate_per_s is None:
@@ -623,43 +458,6 @@ class Host:
             rate_per_s=config.rate_per_s,
             concurrency=config.max_concurrent,
         )
-
-
-async def _chunks(
-    recipients: Iterable[Recipient | AddressLike] | AsyncIterable[Recipient | AddressLike], size: int
-) -> AsyncGenerator[list[Recipient]]:
-    chunks = _Chunks(size)
-    if isinstance(recipients, AsyncIterable):
-        async for given in recipients:
-            if chunks.add(given):
-                yield chunks.take()
-    else:
-        for given in recipients:
-            if chunks.add(given):
-                yield chunks.take()
-    if rest := chunks.take():
-        yield rest
-
-
-class _Chunks:
-    """Collects recipients, each mailbox once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._group: list[Recipient] = []
-        self._seen = Seen()
-
-    def add(self, given: Recipient | AddressLike) -> bool:
-        """One more recipient; whether the chunk is full."""
-        recipient = given if isinstance(given, Recipient) else Recipient(address=given)
-        if self._seen.add(recipient.address.key):
-            self._group.append(recipient)
-        return len(self._group) == self._size
-
-    def take(self) -> list[Recipient]:
-        """What has been collected since the last time."""
-        group, self._group = self._group, []
-        return group
 
 
 def _store(config: Config) -> SuppressionStore:

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from genie_connect.clock import Clock
 from genie_connect.config import Config
-from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S
+from genie_connect.delivery.in_memory import CHUNK
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
+from genie_connect.delivery.policy import SendPolicy
 from genie_connect.delivery.suppression import SuppressionGate, SuppressionStore
 from genie_connect.errors import GenieConnectError
-from genie_connect.host import CHUNK, TEST_TIMEOUT_S, Host
+from genie_connect.host import TEST_TIMEOUT_S, Host
 from genie_connect.model.address import AddressLike
 from genie_connect.model.batch import Recipient
 from genie_connect.model.capability import CapabilityTable

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -27,8 +26,10 @@ from genie_connect.delivery.never_left import not_opened, over_limit, unchecked,
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.pending import Pending
 from genie_connect.delivery.planner import Route, chunk_size
+from genie_connect.delivery.policy import SendPolicy
 from genie_connect.delivery.repetition import batch_key, key_kept_s
 from genie_connect.delivery.suppression import SuppressionGate
+from genie_connect.delivery.verdict import about_connection, attempt_record, named
 from genie_connect.model.batch import Batch, Cleared, Delivery
 from genie_connect.model.features import missing, required_by_delivery
 from genie_connect.model.message import Message
@@ -39,19 +40,6 @@ from genie_connect.registry.handle import refused
 from genie_connect.registry.isolation import log_failure
 
 logger = logging.getLogger("genie_connect.delivery")
-
-
-@attrs.frozen(kw_only=True)
-class SendPolicy:
-    """How hard to try within one call. Times in seconds.
-
-    ``at_least_once`` sends again where an answer was lost, and so, now and then, twice.
-    """
-
-    attempts_per_connection: int = 3
-    longest_wait_s: float = 30.0
-    first_backoff_s: float = 1.0
-    at_least_once: bool = False
 
 
 _EVENTS: Final = {
@@ -179,12 +167,12 @@ class AttemptLoop:
         if not group:
             connection.breaker.release(permit)
             return
-        outcomes = _named(outcomes, connection.name)
+        outcomes = named(outcomes, connection.name)
         ms = round((self._clock.monotonic() - started) * 1000)
-        record = _attempt_record(attempt_id, connection, outcomes, ms, started_at)
+        record = attempt_record(attempt_id, connection, outcomes, ms, started_at)
         self.attempts.append(record)
         await self._write_down(record, outcomes)
-        verdict = _about_connection(outcomes)
+        verdict = about_connection(outcomes)
         if verdict.scope is not Scope.CONNECTION:
             connection.proven()
         if connection.breaker.record(verdict, permit):
@@ -415,40 +403,5 @@ class AttemptLoop:
                 log_failure(logger, error, "a hard bounce could not be added to the suppressions")
 
 
-def _attempt_record(
-    attempt_id: str, connection: Connection, outcomes: Sequence[Outcome], ms: int, started: datetime
-) -> Attempt:
-    states = {outcome.state for outcome in outcomes}
-    telling = next((outcome for outcome in outcomes if outcome.state is not State.ACCEPTED), outcomes[0])
-    stages = {outcome.stage for outcome in outcomes}
-    return Attempt(
-        id=attempt_id,
-        connection=connection.name,
-        stage="final" if "final" in stages else telling.stage,
-        outcome=states.pop().value if len(states) == 1 else "partial",
-        reason=telling.reason,
-        text=telling.text if telling.state is not State.ACCEPTED else None,
-        hint=telling.hint,
-        recipients=len(outcomes),
-        ms=ms,
-        started=started,
-    )
-
-
 def _to(delivery: Delivery, recipients: tuple[Cleared, ...]) -> Delivery:
     return delivery if recipients == delivery.recipients else attrs.evolve(delivery, recipients=recipients)
-
-
-def _named(outcomes: Iterable[Outcome], connection: str) -> tuple[Outcome, ...]:
-    """The outcomes with the name of the connection, which most connectors have put there already."""
-    return tuple(
-        [each if each.connection == connection else attrs.evolve(each, connection=connection) for each in outcomes]
-    )
-
-
-def _about_connection(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome that says most about the connection: a success proves that it works, whatever else went wrong."""
-    for outcome in outcomes:
-        if outcome.state is State.ACCEPTED:
-            return outcome
-    return next((outcome for outcome in outcomes if outcome.scope is Scope.CONNECTION), outcomes[0])

@@ -9,13 +9,14 @@ from typing import Final
 import attrs
 
 from genie_connect.clock import Clock
-from genie_connect.delivery.attempts import AttemptLoop, SendPolicy
+from genie_connect.delivery.attempts import AttemptLoop
 from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.journal import Journal
 from genie_connect.delivery.merging import MergeCheck
 from genie_connect.delivery.never_left import untried
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, Route, make_route
+from genie_connect.delivery.policy import SendPolicy
 from genie_connect.delivery.suppression import Clearance, SuppressionGate
 from genie_connect.errors import (
     ConfigurationError,

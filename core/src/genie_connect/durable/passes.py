@@ -7,10 +7,10 @@ from typing import Final
 
 import attrs
 
-from genie_connect.delivery.attempts import SendPolicy
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, single_delivery
 from genie_connect.delivery.journal import StepBack
 from genie_connect.delivery.planner import Route
+from genie_connect.delivery.policy import SendPolicy
 from genie_connect.delivery.repetition import send_key
 from genie_connect.durable.content import BroadcastContent, message_of, recipient_of
 from genie_connect.durable.doubts import Doubts

@@ -9,14 +9,13 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
-import attrs
-
 from genie_connect.clock import Clock
 from genie_connect.config import EngineSection, StoreSection
 from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.durable.chores import Chores, share_health
 from genie_connect.durable.content import digest, message_bytes, message_of, recipient_of
 from genie_connect.durable.ledger import Ledger
+from genie_connect.durable.options import SendOptions
 from genie_connect.durable.plain import PlainJournal
 from genie_connect.durable.schedule import Schedule
 from genie_connect.durable.worker import Worker, WorkerOptions
@@ -41,18 +40,6 @@ AT_ONCE: Final = 64
 FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 2.0
 """How often a send is looked at that another process may be working on."""
-
-
-@attrs.frozen(kw_only=True)
-class SendOptions:
-    """What a caller wants of a durable send. Times are seconds since 1970; a higher ``priority`` goes first."""
-
-    connection: str | None = None
-    key: str | None = None
-    not_before: float | None = None
-    expires: float | None = None
-    priority: int = 0
-    at_least_once: bool = False
 
 
 class Durable:
