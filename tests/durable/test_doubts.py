@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from genie_connect import Batch, Host, Outcome, Retry, Scope, SendContext, SendPolicy, State
+from genie_connect import Batch, Host, Outcome, Retry, Scope, SendContext, SendPolicy, State, ValidationError
 from genie_connect.model.capability import yes
 from tests.durable.conftest import MakeHost
 from tests.support.connector import EVERYTHING, ScriptedConnector, accepted, deferred, letter, rejected, unknown
@@ -133,6 +133,35 @@ class TestUnderAKey:
                 await broadcast.progress()
             await broadcast.stop()
             assert (await broadcast.progress()).counts.unknown == 1
+
+
+class TestWhatIsAskedOfADurableSend:
+    """What outlives a call cannot be told how to behave within it."""
+
+    async def test_the_hosts_own_policy_holds(self, hosted_in_a_file: MakeHost) -> None:
+        """For sends and broadcasts, where the call says nothing else."""
+        smtp = ScriptedConnector("smtp", kind="smtp")
+        for each in (ADA, BEN):
+            smtp.script(each, unknown())
+        async with hosted_in_a_file(smtp, policy=AT_LEAST_ONCE) as host:
+            assert (await sent(host, ADA))[ADA].state is State.ACCEPTED
+            assert (await (await host.broadcast(NEWS, [BEN])).wait(SOON_S)).counts.accepted == 1
+            smtp.script(CY, unknown())
+            progress = await (await host.broadcast(NEWS, [CY], at_least_once=False)).wait(SOON_S)
+            assert progress.counts.unknown == 1
+
+    async def test_what_would_be_ignored_is_refused(self, hosted_in_a_file: MakeHost) -> None:
+        """All of it at once, and nothing is taken in."""
+        async with hosted_in_a_file(ScriptedConnector("smtp")) as host:
+            asked = SendPolicy(attempts_per_connection=1, first_backoff_s=5.0, at_least_once=True)
+            with pytest.raises(ValidationError) as raised:
+                await host.send(letter(ADA), priority=1, policy=asked, timeout_s=3.0)
+            assert [problem.path for problem in raised.value.problems] == [
+                "policy.attempts_per_connection",
+                "policy.first_backoff_s",
+                "timeout_s",
+            ]
+            assert await host.receipt(1) is None
 
 
 class TestAtLeastOnce:

@@ -251,10 +251,15 @@ class Host:
 
         With ``durable`` (which needs a store) the call returns once the send is safe on disk, and the receipt is
         ``pending``: it is sent then, or from ``not_before`` on, the higher ``priority`` first, tried again for days
-        until ``expires``, and outlives this process. See ``receipt`` and ``settled``.
+        until ``expires``, and outlives this process. Each of ``not_before``, ``expires`` and ``priority`` makes a send
+        durable. See ``receipt`` and ``settled``.
+
+        ``timeout_s`` is for all that is tried within the call, ``policy`` says how hard. Of a durable send only
+        ``policy.at_least_once`` holds: whoever is in doubt after a crash or a lost answer is tried again later. To ask
+        for something else of them is refused.
 
         Raises ``NoConnection`` where no connection could ever carry the message, ``IdempotencyConflict`` for a key that
-        came with another content; what a server said is an outcome.
+        came with another content, ``ValidationError``; what a server said is an outcome.
         """
         checked_single(message)
         checked_key(idempotency_key)
@@ -268,7 +273,12 @@ class Host:
         if durable or not_before is not None or expires is not None or priority:
             with_store = self._with_store("a durable send")
             return await one.accept(
-                with_store, policy=policy, not_before=not_before, expires=expires, priority=priority
+                with_store,
+                timeout_s=timeout_s,
+                policy=policy,
+                not_before=not_before,
+                expires=expires,
+                priority=priority,
             )
         return await one.wait(self._durable, timeout_s=timeout_s, policy=policy)
 
@@ -299,7 +309,7 @@ class Host:
         expires: datetime | None = None,
         finish_by: datetime | None = None,
         priority: int = 0,
-        at_least_once: bool = False,
+        at_least_once: bool | None = None,
         start: bool = True,
     ) -> Broadcast:
         """Load a broadcast into the store, and start it: it survives this process, and is never sent twice.
@@ -309,6 +319,9 @@ class Host:
         Broken rows go to ``rejects``, a new file (for a list in a file, one beside it), and the others are sent to;
         with ``strict``, or where there is no place for them, nothing is sent and ``ValidationError`` lists them. It is
         raised for a list with nobody in it, too.
+
+        ``at_least_once`` (without it, as the host's policy says) tries those again later who are in doubt after a crash
+        or a lost answer, and so sends to some of them twice.
 
         ``finish_by`` makes the ``forecast`` of the result say whether that can be. Without ``start`` it waits for
         ``Broadcast.start``. Raises ``NoConnection``, ``ConfigurationError`` and ``StoreError``.
@@ -331,7 +344,7 @@ class Host:
             expires=last,
             finish_by=finish_by,
             priority=priority,
-            at_least_once=at_least_once,
+            at_least_once=self._dispatcher.policy.at_least_once if at_least_once is None else at_least_once,
         )
         sender = self._dispatcher.sender(message, route)
         made = await launch.load(durable, message, recipients, sender.domain, route.connections)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from genie_connect.delivery.dispatch import Dispatcher, Way, single_delivery
+from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, single_delivery
 from genie_connect.delivery.journal import StepBack
 from genie_connect.delivery.observers import Observers
-from genie_connect.delivery.policy import SendPolicy
+from genie_connect.delivery.policy import SendPolicy, checked_durable
 from genie_connect.durable.options import SendOptions
 from genie_connect.errors import IdempotencyConflict, StoreError
 from genie_connect.model.asked import checked_priority, checked_window
@@ -85,12 +85,14 @@ class SingleSend:
         self,
         durable: Durable,
         *,
+        timeout_s: float,
         policy: SendPolicy | None,
         not_before: datetime | None,
         expires: datetime | None,
         priority: int,
     ) -> Receipt:
         """Have it on disk, to be sent by whoever works."""
+        checked_durable(policy, timeout_s, SEND_TIMEOUT_S)
         first, last = checked_window(not_before, expires)
         checked_priority(priority)
         route = self.dispatcher.route(self.message, only=self.connection)
@@ -100,7 +102,7 @@ class SingleSend:
             not_before=first,
             expires=last,
             priority=priority,
-            at_least_once=policy is not None and policy.at_least_once,
+            at_least_once=(policy or self.dispatcher.policy).at_least_once,
         )
         message_id = new_message_id(self.dispatcher.sender(self.message, route))
         return await durable.accept(self.message, message_id, route.plan, options)

@@ -195,7 +195,7 @@ class SyncHost:
         expires: datetime | None = None,
         finish_by: datetime | None = None,
         priority: int = 0,
-        at_least_once: bool = False,
+        at_least_once: bool | None = None,
         start: bool = True,
     ) -> SyncBroadcast:
         """As ``Host.broadcast``."""

@@ -62,7 +62,7 @@ class Dispatcher:
         self._gate = gate
         self._observers = observers
         self._clock = clock
-        self._policy = policy
+        self.policy = policy
         self._order = order
 
     def in_order(self) -> tuple[Connection, ...]:
@@ -145,7 +145,7 @@ class Dispatcher:
             observers=self._observers,
             clock=self._clock,
             deadline=self._clock.monotonic() + way.timeout_s,
-            policy=way.policy or self._policy,
+            policy=way.policy or self.policy,
             idempotency_key=key,
             broadcast=broadcast,
             journal=way.journal,
