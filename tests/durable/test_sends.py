@@ -251,6 +251,32 @@ class TestDurable:
             assert settled.accepted
         assert smtp.handed_over == {BEN: 1}
 
+    async def test_whoever_is_suppressed_already_is_told_at_once(self, hosted: MakeHost) -> None:
+        """The receipt says so; the others are pending, and their copy does not name them."""
+        smtp = ScriptedConnector("smtp", kind="smtp")
+        async with hosted(smtp) as host:
+            await host.suppressions.add(ADA)
+            receipt = await host.send(letter(ADA, BEN), durable=True)
+            assert receipt.pending
+            assert {key: outcome.state for key, outcome in receipt.outcomes.items()} == {ADA: State.SUPPRESSED}
+            settled = await host.settled(receipt.id or 0, timeout_s=SOON_S)
+            assert settled.outcomes[ADA] == receipt.outcomes[ADA]
+            assert settled.outcomes[BEN].state is State.ACCEPTED
+        assert [call.recipients for call in smtp.calls] == [(BEN,)]
+        assert [address.email for address in smtp.calls[0].batch.deliveries[0].to] == [BEN]
+
+    async def test_nothing_is_pending_where_nobody_may_be_written_to(self, hosted: MakeHost) -> None:
+        """It has ended as it is taken in; and its key stands for it."""
+        smtp = ScriptedConnector("smtp", kind="smtp")
+        async with hosted(smtp) as host:
+            await host.suppressions.add(ADA)
+            receipt = await host.send(letter(ADA), durable=True, idempotency_key="order-1")
+            assert not receipt.pending
+            assert receipt.outcomes[ADA].state is State.SUPPRESSED
+            again = await host.send(letter(ADA), durable=True, idempotency_key="order-1")
+            assert (again.id, again.pending, again.outcomes) == (receipt.id, False, receipt.outcomes)
+        assert smtp.calls == []
+
     async def test_many_at_once_are_all_sent_once(self, hosted: MakeHost) -> None:
         """More than are carried out at a time."""
         smtp = ScriptedConnector("smtp", kind="smtp")

@@ -91,7 +91,7 @@ class SingleSend:
         expires: datetime | None,
         priority: int,
     ) -> Receipt:
-        """Have it on disk, to be sent by whoever works."""
+        """Have it on disk, to be sent by whoever works. Suppressions are asked now, and again when it leaves."""
         checked_durable(policy, timeout_s, SEND_TIMEOUT_S)
         first, last = checked_window(not_before, expires)
         checked_priority(priority)
@@ -105,7 +105,14 @@ class SingleSend:
             at_least_once=(policy or self.dispatcher.policy).at_least_once,
         )
         message_id = new_message_id(self.dispatcher.sender(self.message, route))
-        return await durable.accept(self.message, message_id, route.plan, options)
+        clearance = await self.dispatcher.clear(self.message.recipients, self.message.purpose)
+        stopped = {outcome.recipient: outcome for outcome in clearance.suppressed}
+        suppressed = {
+            position: stopped[address.email]
+            for position, address in enumerate(self.message.recipients if stopped else ())
+            if address.email in stopped
+        }
+        return await durable.accept(self.message, message_id, route.plan, options, suppressed)
 
     async def _first_of(self, durable: Durable) -> Receipt:
         """The receipt of the send that was quicker with the same key."""

@@ -104,10 +104,12 @@ class Dispatcher:
             raise AssertionError("the planner passes over a connection without a From")
         return sender
 
-    async def clear(self, addresses: Iterable[Address], purpose: Purpose) -> Clearance:
-        """Ask the gate, and tell the observers of those it stops."""
+    async def clear(self, addresses: Iterable[Address], purpose: Purpose, *, told: Container[str] = ()) -> Clearance:
+        """Ask the gate, and tell the observers of those it stops, unless they were ``told`` (bare addresses)."""
         clearance = await self._gate.clear(addresses, purpose)
         for outcome in clearance.suppressed:
+            if outcome.recipient in told:
+                continue
             self._observers.notify("recipient_suppressed", outcome=outcome)
         return clearance
 

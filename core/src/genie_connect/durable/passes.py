@@ -76,7 +76,8 @@ class Pass:
         self._doubts.at_least_once = claim.send.at_least_once
         envelope = [recipient_of(row).address for row in unpack(claim.recipients)]
         self._positions = {envelope[position].key: position for position in bitmap.positions(claim.open)}
-        clearance = await self._dispatcher.clear(envelope, message.purpose)
+        told = [address.email for address in envelope if address.key not in self._positions]
+        clearance = await self._dispatcher.clear(envelope, message.purpose, told=told)
         await self._settle(clearance.suppressed)
         waiting = {
             self._positions[each.address.key]: each for each in clearance.cleared if each.address.key in self._positions

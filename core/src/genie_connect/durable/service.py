@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 from genie_connect.clock import Clock
@@ -94,9 +94,19 @@ class Durable:
         )
         return self.worker
 
-    async def accept(self, message: Message, message_id: str, plan: Plan, options: SendOptions) -> Receipt:
-        """Take a send in; it is on disk on return. Raises ``IdempotencyConflict``."""
-        send = self._new_send(message, message_id, plan, options)
+    async def accept(
+        self,
+        message: Message,
+        message_id: str,
+        plan: Plan,
+        options: SendOptions,
+        suppressed: Mapping[int, Outcome] = MappingProxyType({}),
+    ) -> Receipt:
+        """Take a send in; it is on disk on return. Raises ``IdempotencyConflict``.
+
+        ``suppressed`` are those who are not written to as things are, by their place among the recipients.
+        """
+        send = self._new_send(message, message_id, plan, options, suppressed)
         ours = self.worker is not None and self.ledger.workers.fresh and len(self._under_way) < AT_ONCE
         point("accept.before")
         accepted = await self.ledger.sends.accept(send, owner=self.ledger.workers.id if ours else None)
@@ -112,13 +122,13 @@ class Durable:
             self.worker.nudge()
         return Receipt(
             message_id=message_id,
-            outcomes=Outcomes(),
+            outcomes=Outcomes({outcome.recipient: outcome for outcome in suppressed.values()}),
             attempts=(),
             plan=plan,
             tags=message.tags,
             metadata=message.metadata,
             id=accepted.unit,
-            pending=True,
+            pending=send.due,
         )
 
     def plain(
@@ -164,7 +174,14 @@ class Durable:
         if waited_for is not None:
             waited_for.set()
 
-    def _new_send(self, message: Message, message_id: str, plan: Plan, options: SendOptions) -> NewSend:
+    def _new_send(
+        self,
+        message: Message,
+        message_id: str,
+        plan: Plan,
+        options: SendOptions,
+        suppressed: Mapping[int, Outcome] = MappingProxyType({}),
+    ) -> NewSend:
         content = message_bytes(message)
         return NewSend(
             message_id=message_id,
@@ -178,6 +195,7 @@ class Durable:
             priority=options.priority,
             only=options.connection,
             at_least_once=options.at_least_once,
+            suppressed=suppressed,
             plan=json.dumps(unstructure(plan), separators=(",", ":")),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -10,22 +10,24 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.errors import IdempotencyConflict
+from genie_connect.model.outcome import Outcome
 from genie_connect.store import bitmap
 from genie_connect.store.claims import Claim, HandOver, SendContent
 from genie_connect.store.database import Database
 from genie_connect.store.hand_overs import BEGUN, attempt_row
-from genie_connect.store.schema import UnitKind, UnitState, attempts, idempotency, sends, units
+from genie_connect.store.outcome_rows import to_row
+from genie_connect.store.schema import UnitKind, UnitState, attempts, idempotency, outcomes, sends, units
 from genie_connect.store.statements import Dialect, Found, Many
 
 FIRST_EPOCH: Final = 1
 """That of a send which somebody owns from the beginning."""
 _UNIT: Final = (
     *("id", "tenant", "kind", "state", "epoch", "owner", "not_before", "due", "expires", "priority", "size"),
-    *("intent", "done"),
+    *("intent", "done", "suppressed"),
 )
 _SEND: Final = (
     *("unit_id", "tenant", "message_id", "recipients", "message", "plan", "only", "key", "at_least_once", "durable"),
-    "created",
+    *("created", "finished"),
 )
 
 
@@ -33,7 +35,8 @@ _SEND: Final = (
 class NewSend:
     """A send to be taken in. ``recipients`` are ``size`` packed ones, ``message`` its bytes, ``plan`` JSON.
 
-    ``digest`` is that of the content that ``key`` stands for. Times are seconds since 1970.
+    ``digest`` is that of the content that ``key`` stands for. ``suppressed`` says, by position, who is not written to.
+    Times are seconds since 1970.
     """
 
     message_id: str
@@ -48,6 +51,17 @@ class NewSend:
     only: str | None = None
     at_least_once: bool = False
     plan: str | None = None
+    suppressed: Mapping[int, Outcome] = attrs.field(factory=dict)
+
+    @property
+    def done(self) -> int:
+        """The bitmap of those who are not to be tried."""
+        return bitmap.of(self.suppressed)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is anybody to be tried."""
+        return len(self.suppressed) < self.size
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +93,7 @@ class Accepting:
         self._units = Many(database, self._dialect.ignore(units), *_UNIT)
         self._sends = Many(database, self._dialect.ignore(sends), *_SEND)
         self._attempts = Many(database, self._dialect.ignore(attempts), *BEGUN)
+        self._outcomes = Many(database, self._dialect.ignore(outcomes), *outcomes.c.keys())
         free = self._dialect.put(idempotency, unless=idempotency.c.until > sa.bindparam("b_now"))
         self._take_key = Many(database, free, *idempotency.c.keys())
         keys = sa.select(idempotency.c.key, idempotency.c.unit_id, idempotency.c.digest).where(
@@ -101,6 +116,7 @@ class Accepting:
         now, tenant = self._database.now(), self._database.tenant
         await self._units.run(connection, [self._unit_row(item, now) for item in new])
         await self._sends.run(connection, [self._send_row(item, now) for item in new])
+        await self._outcomes.run(connection, [row for item in new for row in self._outcome_rows(item, now)])
         begun = [
             attempt_row(tenant, item.unit or 0, FIRST_EPOCH, item.hand_over)
             for item in new
@@ -162,7 +178,7 @@ class Accepting:
 
     def _claim(self, item: AcceptItem) -> Claim | None:
         send, now = item.send, self._database.now()
-        if item.owner is None or (send.not_before or 0.0) > now:
+        if item.owner is None or not send.due or (send.not_before or 0.0) > now:
             return None
         return Claim(
             unit=item.unit or 0,
@@ -171,6 +187,7 @@ class Accepting:
             kind=UnitKind.SEND,
             size=send.size,
             recipients=send.recipients,
+            done=send.done,
             priority=send.priority,
             due=send.not_before or now,
             expires=send.expires,
@@ -186,13 +203,13 @@ class Accepting:
 
     def _unit_row(self, item: AcceptItem, now: float) -> dict[str, Any]:
         send = item.send
-        owned = item.owner is not None and (send.not_before or 0.0) <= now
+        owned = item.owner is not None and send.due and (send.not_before or 0.0) <= now
         state = UnitState.READY if not owned else UnitState.LEASED if item.hand_over is None else UnitState.OPEN
         return {
             "id": item.unit,
             "tenant": self._database.tenant,
             "kind": UnitKind.SEND,
-            "state": state,
+            "state": state if send.due else UnitState.DONE,
             "epoch": FIRST_EPOCH if owned else 0,
             "owner": item.owner if owned else None,
             "not_before": now if send.not_before is None else send.not_before,
@@ -201,7 +218,8 @@ class Accepting:
             "priority": send.priority,
             "size": send.size,
             "intent": b"" if item.hand_over is None else bitmap.dump(item.hand_over.positions),
-            "done": b"",
+            "done": bitmap.dump(send.done),
+            "suppressed": len(send.suppressed),
         }
 
     def _send_row(self, item: AcceptItem, now: float) -> dict[str, Any]:
@@ -218,7 +236,15 @@ class Accepting:
             "at_least_once": send.at_least_once,
             "durable": item.hand_over is None,
             "created": now,
+            "finished": None if send.due else now,
         }
+
+    def _outcome_rows(self, item: AcceptItem, now: float) -> list[dict[str, Any]]:
+        tenant, unit = self._database.tenant, item.unit or 0
+        return [
+            to_row(tenant, unit, position, outcome, attempt_id=None, at=now, tries=0)
+            for position, outcome in item.send.suppressed.items()
+        ]
 
     def _key_row(self, key: str, item: AcceptItem, now: float) -> dict[str, Any]:
         return {
