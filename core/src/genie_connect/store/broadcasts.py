@@ -124,14 +124,12 @@ class Broadcasts:
 
     async def get(self, broadcast: int) -> BroadcastRecord:
         """A broadcast as it stands. Raises ``NoSuchBroadcast``."""
-        async with self._database.read() as connection:
-            return await self._get(connection, broadcast)
+        return await self._database.ask(lambda connection: self._get(connection, broadcast))
 
     async def state(self, broadcast: int) -> BroadcastState:
         """Its state alone. Raises ``NoSuchBroadcast``."""
-        async with self._database.read() as connection:
-            bound = {"tenant": self._database.tenant, "broadcast": broadcast}
-            found = await connection.scalar(_STATE, bound)
+        bound = {"tenant": self._database.tenant, "broadcast": broadcast}
+        found = await self._database.ask(lambda connection: connection.scalar(_STATE, bound))
         if found is None:
             raise NoSuchBroadcast(broadcast)
         return BroadcastState(found)

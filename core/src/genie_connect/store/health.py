@@ -58,12 +58,10 @@ class SharedHealth:
         return tuple(adopted)
 
     async def _read(self) -> dict[str, _Row]:
-        async with self._database.read() as connection:
-            age = _now(self._database) - health.c.changed
-            chosen = sa.select(health, sa.cast(age, sa.Float).label("age")).where(
-                health.c.tenant == self._database.tenant
-            )
-            return {row.connection: _row(row) for row in await connection.execute(chosen)}
+        age = _now(self._database) - health.c.changed
+        chosen = sa.select(health, sa.cast(age, sa.Float).label("age")).where(health.c.tenant == self._database.tenant)
+        rows = await self._database.ask(lambda connection: connection.execute(chosen))
+        return {row.connection: _row(row) for row in rows}
 
     async def _publish(self, name: str, breaker: Breaker, known: _Known, version: int) -> None:
         changes, standing = breaker.changes, breaker.standing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,20 +33,16 @@ class Offers:
 
     async def offer(self, limit: int, for_s: float) -> list[Offered]:
         """Units that are due, marked as offered."""
-        async with self._database.read() as connection:
-            # Nearly always nothing is due, and whoever only looks does not wait for whoever writes.
-            if not await self._due(connection, 1):
-                return []
-        async with self.offering(limit, for_s) as (_, offered):
-            return offered
+        # Nearly always nothing is due, and whoever only looks does not wait for whoever writes.
+        if not await self._database.ask(partial(self._due, limit=1)):
+            return []
+        return await self._database.carry_out(partial(self._offer, limit=limit, for_s=for_s), synced=False)
 
     @asynccontextmanager
     async def offering(self, limit: int, for_s: float) -> AsyncIterator[tuple[AsyncConnection, list[Offered]]]:
         """The same, with the transaction in which they are marked."""
         async with self._database.begin(synced=False) as connection:
-            due = await self._due(connection, limit)
-            taken = await self._take(connection, [offered.unit for offered in due], for_s)
-            yield connection, [offered for offered in due if offered.unit in taken]
+            yield connection, await self._offer(connection, limit, for_s)
 
     async def withdraw(self, connection: AsyncConnection, items: Sequence[list[int]]) -> list[None]:
         """Offer these again at once."""
@@ -56,9 +53,17 @@ class Offers:
 
     async def waiting(self) -> int:
         """How many are offered and not claimed."""
-        async with self._database.read() as connection:
-            bound = {"tenant": self._database.tenant, "now": self._database.now()}
+        bound = {"tenant": self._database.tenant, "now": self._database.now()}
+
+        async def count(connection: AsyncConnection) -> int:
             return int(await connection.scalar(_WAITING, bound) or 0)
+
+        return await self._database.ask(count)
+
+    async def _offer(self, connection: AsyncConnection, limit: int, for_s: float) -> list[Offered]:
+        due = await self._due(connection, limit)
+        taken = await self._take(connection, [offered.unit for offered in due], for_s)
+        return [offered for offered in due if offered.unit in taken]
 
     async def _take(self, connection: AsyncConnection, ids: Sequence[int], for_s: float) -> set[int]:
         if not ids:

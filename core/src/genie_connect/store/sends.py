@@ -80,8 +80,7 @@ class Sends:
 
     async def earlier(self, key: str, digest: bytes) -> int | None:
         """The send that an idempotency key stands for, if any. Raises ``IdempotencyConflict`` as ``accept`` does."""
-        async with self._database.read() as connection:
-            return await self._accepting.earlier(connection, key, digest)
+        return await self._database.ask(lambda connection: self._accepting.earlier(connection, key, digest))
 
     async def record(self, unit: int) -> SendRecord | None:
         """All that is known of a send; ``None`` where there is none, or it was purged."""

@@ -3,26 +3,76 @@
 aiosqlite goes to the thread of its connection to make a cursor, to execute, to fetch, and to close; each visit costs
 two changes of thread, more than most of our statements. Here a cursor is made, executed and read in one visit, as far
 as ``AHEAD`` rows go. What returns less has been read to its end, and leaves nothing open that had to be closed.
+
+A transaction of many statements is one visit too, where it is a coroutine that waits for this connection alone
+(``Connection.at_once``): it runs in the thread, and there each statement is a plain call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
 
 AHEAD: Final = 1_000
 """Rows that are read with the statement; whatever is larger is read on in such parts, and never held whole."""
 _NO_PARAMETERS: Final[tuple[Any, ...]] = ()
+T = TypeVar("T")
 
 
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection whose cursors are ours."""
+
+    _visited_by: int | None = None
+    """The thread that carries out a whole coroutine just now."""
+
+    async def at_once(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry a coroutine out in the connection's thread, in one visit. It may wait for this connection alone.
+
+        Once begun it goes on to its end, also when its caller is cancelled: the caller is told after it, so that nobody
+        takes the connection meanwhile.
+        """
+        ended: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((ended, partial(self._carry_out, work)))
+        cancelled: asyncio.CancelledError | None = None
+        while not ended.done():
+            try:
+                await asyncio.wait((ended,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            ended.exception()
+            raise cancelled
+        return ended.result()
+
+    def _carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+        self._visited_by = get_ident()
+        try:
+            work.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            self._visited_by = None
+        work.close()
+        raise RuntimeError("work of one visit has waited for something else than its connection")
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._visited_by == get_ident():
+            return fn(*args, **kwargs)
+        return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    async def rollback(self) -> None:
+        """End a transaction without keeping it. Each user of a pool ends with that, and nearly always there is none."""
+        if self.in_transaction:
+            await super().rollback()
 
     def cursor(self) -> Cursor:  # type: ignore[override]  # all that SQLAlchemy asks of it is to be entered
         """A cursor, to be entered with ``async with``."""
@@ -99,10 +149,10 @@ class Cursor:
         self._rows.clear()
         if self._more and self._cursor is not None:
             self._more = False
-            await self._connection._execute(self._cursor.close)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            await self._connection._execute(self._cursor.close)  # noqa: SLF001
 
     async def _visit(self, begin: Callable[[sqlite3.Cursor], object] | None) -> None:
-        await self._connection._execute(self._work, begin)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        await self._connection._execute(self._work, begin)  # noqa: SLF001
 
     def _work(self, begin: Callable[[sqlite3.Cursor], object] | None) -> None:
         """In the connection's thread."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from genie_connect.store.database import Database
+from genie_connect.store.database import Database, driver_of
 
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row of whatever columns."""
@@ -82,7 +82,7 @@ class Many(_Compiled):
             return
         values = [self._bound(row) for row in rows]
         if self._is_sqlite:
-            await _driver(connection).executemany(self._sql, values)
+            await driver_of(connection).executemany(self._sql, values)
         else:
             await connection.exec_driver_sql(self._sql, values)
 
@@ -93,16 +93,11 @@ class Found(_Compiled):
     async def rows(self, connection: AsyncConnection, bound: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
         """What there is."""
         if self._is_sqlite:
-            found: Iterable[tuple[Any, ...]] = await _driver(connection).execute_fetchall(self._sql, self._bound(bound))
+            found: Iterable[tuple[Any, ...]] = await driver_of(connection).execute_fetchall(
+                self._sql, self._bound(bound)
+            )
             return found
         return [tuple(row) for row in await connection.exec_driver_sql(self._sql, self._bound(bound))]
-
-
-def _driver(connection: AsyncConnection) -> Any:
-    """The driver's own connection. What it raises, ``faults.told`` knows."""
-    if connection.sync_connection is None:
-        raise AssertionError("only an open connection is written to")
-    return connection.sync_connection.connection.driver_connection
 
 
 class Dialect:
@@ -159,7 +154,7 @@ class Dialect:
         """The numbers of the next rows, to be inserted with them in this transaction."""
         if self._is_sqlite:
             said = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
-            ((last,),) = await _driver(connection).execute_fetchall(said, (table.name,))
+            ((last,),) = await driver_of(connection).execute_fetchall(said, (table.name,))
             return list(range(last + 1, last + 1 + count))
         rows = await connection.scalars(
             sa.text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)"),

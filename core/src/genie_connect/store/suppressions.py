@@ -83,11 +83,13 @@ class SqlSuppressions:
         by_digest = {digest(secret, key): key for key in keys}
         wanted = list(by_digest)
         found: dict[str, list[Suppression]] = {}
-        async with self._database.read() as connection:
-            for start in range(0, len(wanted), AT_ONCE):
-                part = wanted[start : start + AT_ONCE]
-                for row in await look_up(connection, self._database.tenant, part):
-                    found.setdefault(by_digest[bytes(row[0])], []).append(to_suppression(row))
+
+        async def looked_up(connection: AsyncConnection) -> list[Any]:
+            parts = (wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE))
+            return [row for part in parts for row in await look_up(connection, self._database.tenant, part)]
+
+        for row in await self._database.ask(looked_up):
+            found.setdefault(by_digest[bytes(row[0])], []).append(to_suppression(row))
         return {key: tuple(each) for key, each in found.items()}
 
     async def put(self, suppressions: Iterable[Suppression]) -> None:
@@ -105,8 +107,11 @@ class SqlSuppressions:
             return Kept()
         # In the order of the index neighbours are written together, which at millions of rows is most of the time.
         unique = [last[place] for place in sorted(last)]
-        async with self._database.begin() as connection:
-            added, replaced = await replace_all(connection, self._database.tenant, unique, again=again)
+
+        async def replaced_all(connection: AsyncConnection) -> tuple[int, int]:
+            return await replace_all(connection, self._database.tenant, unique, again=again)
+
+        added, replaced = await self._database.carry_out(replaced_all)
         return Kept(added=added, replaced=replaced, unchanged=len(rows) - added - replaced)
 
     async def discard(self, key: str, scope: SuppressionScope | None) -> int:

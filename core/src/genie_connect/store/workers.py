@@ -100,8 +100,8 @@ class Workers:
         if now - self._looked > self.lease_s / 2:
             # We were stopped, or the store was away, and then nobody could beat: a silence that nobody heard.
             self._seen.clear()
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_OTHERS, {"tenant": self._database.tenant, "self": self._id})).all()
+        bound = {"tenant": self._database.tenant, "self": self._id}
+        rows = (await self._database.ask(lambda connection: connection.execute(_OTHERS, bound))).all()
         self._looked = now
         self._seen = {row.id: self._look(row, now) for row in rows}
         lost = [(row.id, row.beat) for row in rows if self._is_lost(row, now)]

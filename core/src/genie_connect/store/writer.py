@@ -124,13 +124,17 @@ class Writer:
         kinds: dict[Apply[Any, Any], list[_Waiting]] = {}
         for waiting in batch:
             kinds.setdefault(waiting.apply, []).append(waiting)
-        results: list[tuple[_Waiting, Any]] = []
-        async with self._database.begin(synced=any(waiting.synced for waiting in batch)) as connection:
+
+        async def apply_all(connection: AsyncConnection) -> list[tuple[_Waiting, Any]]:
+            results: list[tuple[_Waiting, Any]] = []
             for apply, group in kinds.items():
                 write_point(apply.__name__, "began")
                 found = await apply(connection, [waiting.item for waiting in group])
                 results.extend(zip(group, found, strict=True))
                 write_point(apply.__name__, "applied")
+            return results
+
+        results = await self._database.carry_out(apply_all, synced=any(waiting.synced for waiting in batch))
         for apply in kinds:
             write_point(apply.__name__, "committed")
         return results
