@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,8 @@ HUNG_AFTER_S = 10.0
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection], Awaitable[T]]
 """Statements on a connection. It waits for nothing else."""
+_BEGIN_WRITING = "BEGIN IMMEDIATE"
+_BEGIN_READING = "BEGIN"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -90,8 +92,8 @@ class Database:
     async def connect(self) -> None:
         """Make the engines without looking at the schema, which is what migrations need."""
         if self.is_sqlite:
-            self._writing = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
-            self._reading = _sqlite_engine(self.url, size=READERS, begin="BEGIN")
+            self._writing = _sqlite_engine(self.url, size=1, begin=_BEGIN_WRITING)
+            self._reading = _sqlite_engine(self.url, size=READERS, begin=_BEGIN_READING)
         else:
             # The server then ends it: its locks would hold up whoever is to take over that process's work.
             settings = {"idle_in_transaction_session_timeout": str(round(self._hung_after_s * 1000))}
@@ -126,34 +128,35 @@ class Database:
 
         It goes on to its end when its caller is cancelled.
         """
-
-        async def whole(connection: AsyncConnection) -> T:
-            async with self._transaction(connection, synced=synced):
-                return await work(connection)
-
-        async with told(self), self._open(self._writing).connect() as connection:
-            return await self._at_once(connection, whole)
+        opened = self._open(self._writing).connect()
+        if self.is_sqlite:
+            async with told(self), opened as connection:
+                result: T = await driver_of(connection).at_once(self._carried_out(connection, work, synced=synced))
+                return result
+        async with told(self), opened as connection, self._transaction(connection, synced=synced):
+            return await work(connection)
 
     async def ask(self, work: Work[T]) -> T:
         """What ``read`` is for, for work that waits for nothing but its statements."""
-
-        async def whole(connection: AsyncConnection) -> T:
-            try:
-                return await work(connection)
-            finally:
-                if self.is_sqlite:
-                    # Within the visit; else it ends with the connection's use.
-                    await connection.rollback()
-
         async with told(self), self._open(self._reading).connect() as connection:
-            return await self._at_once(connection, whole)
+            if not self.is_sqlite:
+                return await work(connection)
+            answer: T = await driver_of(connection).at_once(_asked(connection, work))
+            return answer
 
-    async def _at_once(
-        self, connection: AsyncConnection, work: Callable[[AsyncConnection], Coroutine[Any, Any, T]]
-    ) -> T:
-        if not self.is_sqlite:
-            return await work(connection)
-        result: T = await driver_of(connection).at_once(work(connection))
+    async def _carried_out(self, connection: AsyncConnection, work: Work[T], *, synced: bool) -> T:
+        # Past SQLAlchemy, whose own transaction takes longer than all the statements of a write.
+        driver = driver_of(connection)
+        await self._sync(connection, synced=synced)
+        await driver.execute_fetchall(_BEGIN_WRITING)
+        try:
+            result = await work(connection)
+            await driver.commit()
+        except BaseException:
+            await driver.rollback()
+            raise
+        finally:
+            await _forgotten(connection)
         return result
 
     @asynccontextmanager
@@ -191,6 +194,22 @@ def driver_of(connection: AsyncConnection) -> Any:
     if connection.sync_connection is None:
         raise AssertionError("only an open connection is asked")
     return connection.sync_connection.connection.driver_connection
+
+
+async def _asked(connection: AsyncConnection, work: Work[T]) -> T:
+    driver = driver_of(connection)
+    await driver.execute_fetchall(_BEGIN_READING)
+    try:
+        return await work(connection)
+    finally:
+        await driver.rollback()
+        await _forgotten(connection)
+
+
+async def _forgotten(connection: AsyncConnection) -> None:
+    # SQLAlchemy begins a transaction of its own with a statement that goes through it. The driver's has ended already.
+    if connection.in_transaction():
+        await connection.rollback()
 
 
 def _parsed(url: str) -> sa.URL:
@@ -266,6 +285,8 @@ def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver = connection.connection.driver_connection
+        if driver is None or not driver.in_transaction:
+            connection.exec_driver_sql(begin)
 
     return engine

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from genie_connect.store.database import driver_of
+
 AT_ONCE: Final = 500
 """Digests in one query; SQLite takes 32,766 parameters, older ones 999."""
 _COLUMNS: Final = "digest, scope, address, reason, source, added, expires"
@@ -21,11 +23,12 @@ _TYPES: Final = ("bytea", "smallint", "text", "text", "text", "float8", "float8"
 async def look_up(connection: AsyncConnection, tenant: str, digests: Sequence[bytes]) -> Sequence[Any]:
     """The rows of those digests that have any, as ``digest, scope, address, reason, source, added, expires``."""
     if connection.dialect.name == "sqlite":
-        result = await connection.exec_driver_sql(_sqlite_look_up(len(digests)), (tenant, *digests))
-    else:
-        statement = f"SELECT {_COLUMNS} FROM suppressions WHERE tenant = $1 AND digest = ANY($2::bytea[])"  # noqa: S608  # no value in it
-        result = await connection.exec_driver_sql(statement, (tenant, list(digests)))
-    return result.all()
+        found: Sequence[Any] = await driver_of(connection).execute_fetchall(
+            _sqlite_look_up(len(digests)), (tenant, *digests)
+        )
+        return found
+    statement = f"SELECT {_COLUMNS} FROM suppressions WHERE tenant = $1 AND digest = ANY($2::bytea[])"  # noqa: S608  # no value in it
+    return (await connection.exec_driver_sql(statement, (tenant, list(digests)))).all()
 
 
 async def replace_all(
