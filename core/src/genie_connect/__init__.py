@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoreKey,
         StoreUnavailable,
         StoreVersion,
+        UnusableList,
         ValidationError,
         WebhookRejected,
     )
@@ -110,6 +111,7 @@ __all__ = [
     "SuppressionScope",
     "SyncHost",
     "TestContext",
+    "UnusableList",
     "ValidationError",
     "WebhookRejected",
     "WebhookRequest",
@@ -177,6 +179,7 @@ _HOMES = {
     "SuppressionScope": "model.suppression",
     "SyncHost": "sync_host",
     "TestContext": "contract",
+    "UnusableList": "errors",
     "ValidationError": "errors",
     "WebhookRejected": "errors",
     "WebhookRequest": "contract",

@@ -6,6 +6,7 @@
     ├── ValidationError            a value that enters is wrong; holds every problem found, not only the first
     │   └── SettingsError          the same, for one connection's settings
     ├── ConfigurationError         the configuration as a whole cannot be used
+    │   └── UnusableList           a list of recipients, or the file for its broken rows, cannot be used as a whole
     ├── SecretUnavailable          a referenced secret cannot be read
     ├── ConnectorUnavailable       no usable connector of that id
     ├── ContractViolation          a connector broke the contract
@@ -54,6 +55,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreVersion",
     "UnsafeMessage",
+    "UnusableList",
     "ValidationError",
     "WebhookRejected",
 ]
@@ -141,6 +143,12 @@ class ConfigurationError(GenieConnectError):
     def __init__(self, message: str, *, problems: Iterable[Problem] = (), hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.problems = tuple(problems)
+
+
+class UnusableList(ConfigurationError):
+    """A file of recipients cannot be read at all, or its columns say nothing, or its reject file cannot be written."""
+
+    code = "unusable_list"
 
 
 class SecretUnavailable(GenieConnectError):

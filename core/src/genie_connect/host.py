@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast
     from genie_connect.broadcast.recipients import Source
     from genie_connect.durable.service import Durable
-    from genie_connect.durable.worker import Worker
+    from genie_connect.durable.worker import Worker, WorkerHealth
     from genie_connect.store.unknown import UnknownCopy
 
 logger = logging.getLogger("genie_connect.host")
@@ -324,7 +324,7 @@ class Host:
         or a lost answer, and so sends to some of them twice.
 
         ``finish_by`` makes the ``forecast`` of the result say whether that can be. Without ``start`` it waits for
-        ``Broadcast.start``. Raises ``NoConnection``, ``ConfigurationError`` and ``StoreError``.
+        ``Broadcast.start``. Raises ``NoConnection``, ``UnusableList``, ``ConfigurationError`` and ``StoreError``.
         """
         durable = self._with_store("a broadcast")
         from genie_connect.broadcast.launch import Launch  # brings SQL, which is an extra
@@ -397,6 +397,12 @@ class Host:
         from genie_connect.durable.reconcile import reconcile
 
         return await reconcile(durable.ledger, self)
+
+    @property
+    def health(self) -> WorkerHealth | None:
+        """How the worker of this host is: the one that works by itself, or that ``worker`` made; ``None`` for none."""
+        worker = None if self._durable is None else self._durable.worker
+        return None if worker is None else worker.health
 
     def worker(self) -> Worker:
         """A worker for this host's store, to be run with ``async with worker.working()``. Needs a store.

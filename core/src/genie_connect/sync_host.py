@@ -41,6 +41,7 @@ from genie_connect.registry import ConnectorHandle, Failure, Registry
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast, Progress
     from genie_connect.broadcast.recipients import Source
+    from genie_connect.durable.worker import WorkerHealth
     from genie_connect.store.unknown import UnknownCopy
 
 T = TypeVar("T")
@@ -220,6 +221,11 @@ class SyncHost:
     def broadcasts(self, *, limit: int = 100) -> tuple[SyncBroadcast, ...]:
         """As ``Host.broadcasts``."""
         return tuple(SyncBroadcast(self, each) for each in self.run(self._host.broadcasts(limit=limit)))
+
+    @property
+    def health(self) -> WorkerHealth | None:
+        """As ``Host.health``."""
+        return self._host.health
 
     def find_broadcast(self, id: int) -> SyncBroadcast:  # noqa: A002
         """As ``Host.find_broadcast``."""

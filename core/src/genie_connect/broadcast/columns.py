@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from genie_connect.errors import ConfigurationError, ValidationError
+from genie_connect.errors import UnusableList, ValidationError
 from genie_connect.model import known
 from genie_connect.model.address import MAX_ADDRESS_BYTES, MAX_LOCAL_BYTES, MAX_NAME_CHARACTERS, Address, AddressLike
 from genie_connect.model.batch import Recipient
@@ -29,7 +29,7 @@ _PLAIN: Final = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([A-Za-z0-9
 class Columns:
     """The columns of one file.
 
-    Raises ``ConfigurationError`` where none holds the address, one is there twice, or one has a name that nothing could
+    Raises ``UnusableList`` where none holds the address, one is there twice, or one has a name that nothing could
     use: that is told once, and not for each row. Columns without a name hold nothing.
     """
 
@@ -38,13 +38,13 @@ class Columns:
         lower = [name.lower() for name in names]
         twice = sorted({name for name in lower if name and lower.count(name) > 1})
         if twice:
-            raise ConfigurationError(
+            raise UnusableList(
                 f"the recipients file has two columns {shown_name(twice[0])}", hint="give each column a name of its own"
             )
         address = next((name for name in ADDRESS_COLUMNS if name in lower), None)
         if address is None:
             shown = ", ".join(shown_name(name) for name in names[:20] if name) or "none"
-            raise ConfigurationError(
+            raise UnusableList(
                 f"no column of the recipients file holds the address: it has {shown}",
                 hint=f"call one of them {', '.join(ADDRESS_COLUMNS[:3])}; the first line must hold the names",
             )
@@ -55,7 +55,7 @@ class Columns:
         self._nameless = [index for index, name in enumerate(self.names) if not name]
         strange = next((name for _, name in self._merge if not is_key(name)), None)
         if strange is not None:
-            raise ConfigurationError(
+            raise UnusableList(
                 f"the column {shown_name(strange)} of the recipients file cannot be a merge field",
                 hint="give it a name of a letter, then letters, digits, _ . or -, in UTF-8, or take the column out",
             )

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from genie_connect.broadcast.columns import Columns
 from genie_connect.broadcast.row import Row
-from genie_connect.errors import ConfigurationError, Problem, ValidationError
+from genie_connect.errors import Problem, UnusableList, ValidationError
 
 DELIMITERS: Final = ",;\t|"
 MOST_LINES: Final = 50
@@ -26,20 +26,20 @@ _BEGINNINGS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a sp
 
 
 def csv_rows(file: IO[bytes]) -> Iterator[Row]:
-    """All rows of a file. Raises ``ConfigurationError`` where its first line does not name the columns."""
+    """All rows of a file. Raises ``UnusableList`` where its first line does not name the columns."""
     head = file.readline(_MOST_LINE_CHARACTERS)
     for start, what in _BEGINNINGS.items():
         if head.startswith(start):
-            raise ConfigurationError(f"the recipients file is no CSV: it is {what}", hint="save it as CSV in UTF-8")
+            raise UnusableList(f"the recipients file is no CSV: it is {what}", hint="save it as CSV in UTF-8")
     if not head:
-        raise ConfigurationError("the recipients file is empty", hint="its first line must hold names of columns")
+        raise UnusableList("the recipients file is empty", hint="its first line must hold names of columns")
     first = head.decode("utf-8-sig", "surrogateescape")
     delimiter = max(DELIMITERS, key=first.count)
     try:
         names = next(csv.reader([first], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         hint = "write the names of the columns in one line, and end each line with a line feed"
-        raise ConfigurationError(f"the first line of the recipients file is no CSV: {error}", hint=hint) from None
+        raise UnusableList(f"the first line of the recipients file is no CSV: {error}", hint=hint) from None
     columns = Columns([name.strip() for name in names])
     with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
         yield from _Records(lines, delimiter, columns)

@@ -8,15 +8,14 @@ from typing import Final
 
 import attrs
 
+from genie_connect.broadcast.intake import Intake
 from genie_connect.broadcast.recipients import Source, is_file, rows
 from genie_connect.broadcast.rejects import Rejects
 from genie_connect.broadcast.row import Row
-from genie_connect.delivery.merging import MergeCheck
-from genie_connect.delivery.seen import Seen
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
 from genie_connect.errors import BroadcastStateError, Problem, StoreError, ValidationError
 from genie_connect.failpoints import point
-from genie_connect.model.merge import template_of
+from genie_connect.model.batch import Recipient
 from genie_connect.model.message import Message
 from genie_connect.store.broadcasts import BroadcastRecord, Broadcasts, Chunk, NewBroadcast
 from genie_connect.store.packing import Packed, pack
@@ -47,13 +46,10 @@ class Loader:
         self._broadcasts = broadcasts
         self._message = message
         self._options = options
-        self._check = MergeCheck(template_of(message))
-        self._seen = Seen()
+        self._intake = Intake(message)
         self._waiting: list[Packed] = []
         self._chunks: list[Chunk] = []
         self._number = 0
-        self._duplicates = 0
-        self._broken = 0
         self._told_of = 0
         self._problems: list[Problem] = []
         self.rejects: Path | None = None
@@ -63,7 +59,7 @@ class Loader:
         """Read everything.
 
         Raises ``ValidationError`` for broken rows that nothing else is to be done with, and where nobody is left to be
-        sent to; and ``ConfigurationError`` for files that cannot be read or written.
+        sent to; and ``UnusableList`` for files that cannot be read or written.
         """
         options = self._options
         beside = Path(source) if is_file(source) else None  # type: ignore[arg-type]  # that is what is_file says
@@ -91,7 +87,9 @@ class Loader:
                 raise self._nobody(rejects)
             await self._write(broadcast, 1)
             point("load.written")
-            record = await self._broadcasts.seal(broadcast, duplicates=self._duplicates, refused_rows=self._broken)
+            record = await self._broadcasts.seal(
+                broadcast, duplicates=self._intake.duplicates, refused_rows=self._intake.broken
+            )
         except BaseException as error:
             # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
             with suppress(BroadcastStateError, StoreError):
@@ -101,34 +99,26 @@ class Loader:
         return record
 
     def _take(self, row: Row, rejects: Rejects) -> None:
-        recipient, problems = row.recipient, row.problems
-        if recipient is not None:
-            refusal = self._check.refusal(recipient)
-            if refusal is None:
-                if not self._seen.add(recipient.address.key):
-                    self._duplicates += 1
-                    return
-                self._waiting.append(packed(recipient))
-                if len(self._waiting) == self._options.chunk:
-                    self._close_chunk()
-                return
-            problems = (Problem("", refusal.hint or refusal.reason or "cannot be sent to"),)
-        self._broken += 1
-        if rejects.possible:
-            rejects.add(row, problems)
-        elif self._told_of < MOST_SHOWN:
+        taken = self._intake.take(row)
+        if isinstance(taken, Recipient):
+            self._waiting.append(packed(taken))
+            if len(self._waiting) == self._options.chunk:
+                self._close_chunk()
+        elif taken is not None and rejects.possible:
+            rejects.add(row, taken)
+        elif taken is not None and self._told_of < MOST_SHOWN:
             self._told_of += 1
-            self._problems.extend(problem.under(f"row {row.number}") for problem in problems)
+            self._problems.extend(problem.under(f"row {row.number}") for problem in taken)
 
     def _told(self) -> list[Problem]:
-        more = self._broken - self._told_of
+        more = self._intake.broken - self._told_of
         hint = "repair them, or leave strict out and give a file for rejects to send to the others"
         return [*self._problems, Problem("", f"{more} more rows are broken", hint)] if more else self._problems
 
     def _nobody(self, rejects: Rejects) -> ValidationError:
         if rejects.path is None:
             return ValidationError.single("recipients", "there is nobody in the list", "give at least one recipient")
-        cause = f"nobody is left to be sent to: {self._broken} of {self._broken} rows are broken"
+        cause = f"nobody is left to be sent to: {self._intake.broken} of {self._intake.broken} rows are broken"
         return ValidationError.single("recipients", cause, f"look into {rejects.path}")
 
     def _close_chunk(self) -> None:

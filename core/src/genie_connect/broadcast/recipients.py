@@ -22,7 +22,7 @@ from typing import IO, Any, Final, TypeAlias
 from genie_connect.broadcast.columns import Columns, recipient_of
 from genie_connect.broadcast.csv_rows import csv_rows
 from genie_connect.broadcast.row import Row
-from genie_connect.errors import ConfigurationError, Problem, ValidationError
+from genie_connect.errors import ConfigurationError, Problem, UnusableList, ValidationError
 from genie_connect.model.address import AddressLike
 from genie_connect.model.batch import Recipient
 
@@ -37,7 +37,7 @@ def is_file(source: Source) -> bool:
 
 
 async def rows(source: Source) -> AsyncGenerator[list[Row]]:
-    """All rows, some at a time. Raises ``ConfigurationError`` for a file that cannot be read at all."""
+    """All rows, some at a time. Raises ``UnusableList`` for a file that cannot be read at all."""
     if isinstance(source, str | Path):
         reader = _file_rows(Path(source))
         try:
@@ -83,7 +83,7 @@ def _file_rows(path: Path) -> Generator[Row]:
     kind = (suffixes[-2:-1] if packed else suffixes[-1:]) or [""]
     reader = _READERS.get(kind[0])
     if reader is None:
-        raise ConfigurationError(
+        raise UnusableList(
             f"{path.name}: recipients are not read from such a file", hint=f"give one of {', '.join(_READERS)}"
         )
     try:
@@ -94,9 +94,9 @@ def _file_rows(path: Path) -> Generator[Row]:
         with open_file(path) as file:
             yield from reader(file)
     except FileNotFoundError:
-        raise ConfigurationError(f"there is no file {path}", hint="look at the path") from None
+        raise UnusableList(f"there is no file {path}", hint="look at the path") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"the file {path} cannot be read: {error}") from None
+        raise UnusableList(f"the file {path} cannot be read: {error}") from None
 
 
 def _plainly(path: Path) -> IO[bytes]:
@@ -138,7 +138,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         file = parquet.ParquetFile(path)
     except ArrowInvalid:
-        raise ConfigurationError(f"{path} is no Parquet file", hint="name another file") from None
+        raise UnusableList(f"{path} is no Parquet file", hint="name another file") from None
     with file:
         Columns(file.schema_arrow.names)
         number = 0

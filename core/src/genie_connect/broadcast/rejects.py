@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from genie_connect.broadcast.row import Row
-from genie_connect.errors import ConfigurationError, Problem
+from genie_connect.errors import Problem, UnusableList
 
 _HINT = "name another file with rejects, or be strict"
 
@@ -22,7 +22,7 @@ class Rejects:
     """
 
     def __init__(self, chosen: Path | None, *, beside: Path | None = None) -> None:
-        """Neither of them means that rows cannot go anywhere. Raises ``ConfigurationError``."""
+        """Neither of them means that rows cannot go anywhere. Raises ``UnusableList``."""
         self.path: Path | None = None
         """Where they are; ``None`` as long as there are none."""
         self.possible = chosen is not None or beside is not None
@@ -30,7 +30,7 @@ class Rejects:
         self._beside = beside
         self._file: IO[str] | None = None
         if chosen is not None and chosen.exists():
-            raise ConfigurationError(f"the reject file {chosen} is there already", hint="move it, or name another one")
+            raise UnusableList(f"the reject file {chosen} is there already", hint="move it, or name another one")
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class Rejects:
                     raise self._unwritable(fault) from None
 
     def add(self, row: Row, problems: tuple[Problem, ...]) -> None:
-        """One more row. Raises ``ConfigurationError`` where it cannot be written."""
+        """One more row. Raises ``UnusableList`` where it cannot be written."""
         what = {"row": row.number, "problems": [str(problem) for problem in problems], "given": row.given}
         try:
             if self._file is None:
@@ -69,8 +69,8 @@ class Rejects:
                 continue
         raise AssertionError("numbers do not end")
 
-    def _unwritable(self, fault: OSError) -> ConfigurationError:
-        return ConfigurationError(f"the reject file {self.path} cannot be written: {fault}", hint=_HINT)
+    def _unwritable(self, fault: OSError) -> UnusableList:
+        return UnusableList(f"the reject file {self.path} cannot be written: {fault}", hint=_HINT)
 
 
 def _made(path: Path) -> IO[Any]:

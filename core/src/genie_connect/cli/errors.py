@@ -24,6 +24,7 @@ from genie_connect.errors import (
     Problem,
     SecretUnavailable,
     StoreError,
+    UnusableList,
     ValidationError,
 )
 from genie_connect.model.codec import unstructure
@@ -156,9 +157,10 @@ def _ours(error: GenieConnectError) -> Report:
 
 
 def _missing_module(error: ModuleNotFoundError) -> Report:
-    if error.name not in OF_THE_EXTRA:
+    package = (error.name or "").partition(".")[0]
+    if package not in OF_THE_EXTRA:
         return _unexpected(error)
-    return Report(error=f"the package {error.name} is not installed", hints=(INSTALL,), kind="not_installed")
+    return Report(error=f"the package {package} is not installed", hints=(INSTALL,), kind="not_installed")
 
 
 def _system(error: OSError) -> Report:
@@ -203,6 +205,7 @@ _REPORTS: tuple[tuple[_Kinds, Callable[[Any], Report]], ...] = (
     (click.ClickException, _click),
     (NoConnection, _no_connection),
     (ValidationError, _invalid),
+    (UnusableList, _ours),
     (ConfigurationError, _configuration),
     (ConnectorUnavailable, _unavailable),
     (SecretUnavailable, _secret),

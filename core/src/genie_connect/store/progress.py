@@ -17,7 +17,8 @@ from genie_connect.store.unit_rows import OWNED
 class Progress:
     """Recipients by what is known of them. ``deferred`` are those given up; ``remaining`` have no final outcome yet.
 
-    Of ``chunks``, so many are ``chunks_done`` and so many in workers' hands. Times are seconds since 1970.
+    Of ``chunks``, so many are ``chunks_done`` and so many in workers' hands. Times are seconds since 1970; ``next_due``
+    is from when on the first of those that wait may go, which is in the past where they only wait for a worker.
     """
 
     state: BroadcastState
@@ -32,6 +33,7 @@ class Progress:
     chunks_in_progress: int
     started: float | None
     finished: float | None
+    next_due: float | None
 
     @property
     def done(self) -> int:
@@ -72,13 +74,15 @@ class ProgressReader:
                 raise NoSuchBroadcast(broadcast)
             sums = (await connection.execute(_SUMS, bound)).one()
             in_progress = await connection.scalar(_IN_PROGRESS, bound)
-        counts = {name: int(value) for name, value in sums._mapping.items()}  # noqa: SLF001  # public, with that name
+        counts = dict(sums._mapping)  # noqa: SLF001  # public, with that name
+        next_due = counts.pop("next_due")
         return Progress(
             state=BroadcastState(about.state),
             started=about.started,
             finished=about.finished,
             chunks_in_progress=in_progress or 0,
-            **counts,
+            next_due=next_due,
+            **{name: int(value) for name, value in counts.items()},
         )
 
     async def by_connection(self, broadcast: int) -> tuple[ConnectionShare, ...]:
@@ -119,6 +123,7 @@ _SUMS: Final = sa.select(
     _sum(units.c.suppressed).label("suppressed"),
     sa.func.count().label("chunks"),
     _sum(sa.case((units.c.state == UnitState.DONE, 1), else_=0)).label("chunks_done"),
+    sa.func.min(sa.case((units.c.state == UnitState.READY, units.c.not_before))).label("next_due"),
 ).where(*_OURS)
 _IN_PROGRESS: Final = sa.select(sa.func.count()).select_from(units).where(*_OURS, OWNED)
 _TRIED: Final = (
