@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,7 +53,16 @@ _PATH = re.compile(
 
 def message_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that make a message."""
-    for option in reversed(_OPTIONS):
+    return _with((*_SENDER, *_TO, *_CONTENT, *_FILES), command)
+
+
+def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that make a message whose recipients and file are given in another way."""
+    return _with((*_SENDER, *_CONTENT), command)
+
+
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -62,11 +71,15 @@ def _several(*names: str, metavar: str, help: str) -> Callable[..., Any]:  # noq
     return click.option(*names, multiple=True, metavar=metavar, help=help)
 
 
-_OPTIONS: tuple[Callable[..., Any], ...] = (
+_SENDER: tuple[Callable[..., Any], ...] = (
     click.option("--from", "from_", metavar="ADDRESS", help="Sender; without it the connection's default From."),
+)
+_TO: tuple[Callable[..., Any], ...] = (
     _several("--to", metavar="ADDRESS", help="Recipient, as ada@example.com or 'Ada <ada@example.com>'. Repeatable."),
     _several("--cc", metavar="ADDRESS", help="Copy to. Repeatable."),
     _several("--bcc", metavar="ADDRESS", help="Copy that no header shows. Repeatable."),
+)
+_CONTENT: tuple[Callable[..., Any], ...] = (
     _several("--reply-to", metavar="ADDRESS", help="Where answers go. Repeatable."),
     click.option("--envelope-from", metavar="ADDRESS", help="Where bounces go, if not to the sender."),
     click.option("--subject", metavar="TEXT", help="Subject."),
@@ -82,6 +95,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--purpose", type=click.Choice([purpose.value for purpose in Purpose]), help="[default: transactional]"
     ),
+)
+_FILES: tuple[Callable[..., Any], ...] = (
     click.option("--message", "message_file", metavar="FILE|-", help="Take the message from a JSON file, or stdin."),
     click.option("--eml", "eml_file", metavar="FILE|-", help="Take the message from an .eml file, or stdin."),
 )
@@ -92,9 +107,9 @@ class Given:
     """The message options of one run."""
 
     from_: str | None
-    to: tuple[str, ...]
-    cc: tuple[str, ...]
-    bcc: tuple[str, ...]
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
     reply_to: tuple[str, ...]
     envelope_from: str | None
     subject: str | None
@@ -106,8 +121,10 @@ class Given:
     tag: tuple[str, ...]
     metadata: tuple[str, ...]
     purpose: str | None
-    message_file: str | None
-    eml_file: str | None
+    message_file: str | None = None
+    eml_file: str | None = None
+    argument: str | None = None
+    """How the command calls the file, where it is no option."""
 
 
 @attrs.frozen(kw_only=True)
@@ -155,8 +172,8 @@ def _check_sources(given: Given) -> None:
         for name, value in (
             ("--text", given.text),
             ("--html", given.html),
-            ("--message", given.message_file),
-            ("--eml", given.eml_file),
+            (given.argument or "--message", given.message_file),
+            (given.argument or "--eml", given.eml_file),
         )
         if value == STDIN
     ]
@@ -166,20 +183,21 @@ def _check_sources(given: Given) -> None:
 
 def _source(given: Given) -> tuple[Draft, tuple[str, ...]]:
     if given.message_file:
-        return _json(given.message_file), ()
+        return _json(given.message_file, given.argument or "--message"), ()
     if given.eml_file:
-        eml = read_eml(_read(given.eml_file, "--eml"))
+        option = given.argument or "--eml"
+        eml = read_eml(_read(given.eml_file, option), option)
         return eml.draft, eml.notes
     return {}, ()
 
 
-def _json(file: str) -> Draft:
+def _json(file: str, option: str) -> Draft:
     try:
-        data = json.loads(_read(file, "--message"))
+        data = json.loads(_read(file, option))
     except (ValueError, RecursionError) as error:
-        raise Failed(f"--message {file} is not JSON", cause=str(error)) from None
+        raise Failed(f"{option} {file} is not JSON", cause=str(error)) from None
     if not isinstance(data, dict):
-        raise Failed(f"--message {file} holds no message", cause="a message is a JSON object")
+        raise Failed(f"{option} {file} holds no message", cause="a message is a JSON object")
     return data
 
 

@@ -42,11 +42,11 @@ class Eml:
     notes: tuple[str, ...]
 
 
-def read_eml(data: bytes) -> Eml:
-    """Read a message as it stands in an .eml file. Raises ``Failed`` where it holds none."""
+def read_eml(data: bytes, option: str = "--eml") -> Eml:
+    """Read a message as it stands in an .eml file, which ``option`` gave. Raises ``Failed`` where it holds none."""
     parsed = message_from_bytes(data, policy=policy.SMTP)
     if not isinstance(parsed, EmailMessage) or not parsed.keys():
-        raise Failed("--eml: this is no email message", cause="it has no header fields", hint="give an .eml file")
+        raise Failed(f"{option}: this is no email message", cause="it has no header fields", hint="give an .eml file")
     return _Reader(parsed).read()
 
 

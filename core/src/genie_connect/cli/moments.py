@@ -36,3 +36,13 @@ def check_order(not_before: datetime | None, expires: datetime | None) -> None:
 def told(moment: datetime) -> str:
     """A time as it is shown: to the minute, in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time as it is shown: in the two largest units that it has."""
+    left = max(0, round(seconds))
+    said = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        said += [f"{count} {unit}"] if count else []
+    return " ".join(said[:2]) or "0 s"

@@ -13,6 +13,7 @@ import attrs
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -78,6 +79,11 @@ class Terminal:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
         """Write a table of data; ``right`` names the columns of numbers."""
+        self.console().print(self.table_of(columns, rows, right=right))
+
+    @staticmethod
+    def table_of(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> Table:
+        """Such a table, not written yet."""
         from rich import box  # as in console()
         from rich.table import Table
         from rich.text import Text
@@ -88,7 +94,7 @@ class Terminal:
             table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-        self.console().print(table)
+        return table
 
     @contextmanager
     def busy(self, doing: str) -> Iterator[None]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import attrs
 import click
 
 from genie_connect.cli.configuration import open_host
+from genie_connect.cli.degraded import Degraded
 from genie_connect.cli.draft import Given, make_message, message_options
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.moments import METAVAR, check_order, moment
@@ -18,7 +18,6 @@ from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.receipts import show
 from genie_connect.cli.terminal import Terminal
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S
-from genie_connect.hookspecs import hookimpl
 from genie_connect.host import Host
 from genie_connect.model.codec import unstructure
 from genie_connect.model.message import Message
@@ -108,20 +107,9 @@ async def _plan(options: Options, message: Message, connection: str | None, broa
 async def _send(options: Options, message: Message, wanted: Mapping[str, Any]) -> Receipt:
     count = len(message.recipients)
     async with open_host(options) as host:
-        host.observers.add(_Degraded(options.terminal))
+        host.observers.add(Degraded(options.terminal))
         with options.terminal.busy(f"sending to {count} recipient{'s' * (count > 1)} ..."):
             return await host.send(message, **wanted)
-
-
-@attrs.frozen(eq=False)
-class _Degraded:
-    """Says at once that a connection is in trouble, even where another one then takes the message."""
-
-    terminal: Terminal
-
-    @hookimpl
-    def connection_degraded(self, connection: str, reason: str, hint: str) -> None:
-        self.terminal.say(f"warning: {connection}: {reason}" + (f" ({hint})" if hint else ""))
 
 
 async def _dry_run(options: Options, message: Message, connection: str | None) -> ExitCode:
