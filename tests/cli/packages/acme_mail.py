@@ -54,7 +54,17 @@ def connector_info() -> ConnectorInfo:
 def connector_capabilities(settings: AcmeSettings | None) -> CapabilityTable:
     """No HTML where a connection says so."""
     html = yes("send.html") if settings is None or settings.html else no("send.html", "it is switched off")
-    names = ("attachments", "inline_images", "cc_bcc", "reply_to", "headers", "envelope_sender", "metadata")
+    names = (
+        "broadcast",
+        "merge",
+        "attachments",
+        "inline_images",
+        "cc_bcc",
+        "reply_to",
+        "headers",
+        "envelope_sender",
+        "metadata",
+    )
     offered = (yes(f"send.{name}") for name in names)
     limited = yes("send.transactional", max_message_bytes=100_000)
     return CapabilityTable(connector="acme", entries=(limited, html, *offered, host("send.tags", "kept by the host")))

@@ -83,6 +83,6 @@ class DryRun:
             terminal.line(str(problem))
         if found.broken and self.strict:
             terminal.say("with --strict nothing would be sent, because of the broken rows")
-        if ahead.earliest is not None:
+        if ahead.earliest is not None and ahead.recipients:
             terminal.say(("warning: " if ahead.in_time is False else "") + ahead.explain())
         terminal.say("dry run: nothing was sent, and nothing kept")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -11,15 +14,22 @@ import click
 from genie_connect.cli.configuration import open_host
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.progress import iso, when
+from genie_connect.errors import NothingUnknown
 from genie_connect.host import Host
 from genie_connect.store.unknown import Resolution, UnknownCopy
 
 PAGE = 1000
+AT_ONCE = 100
+"""So many are resolved together, and share a commit."""
 _TOLD = {
     Resolution.ACCEPTED: "counts as accepted",
     Resolution.REJECTED: "counts as rejected",
-    Resolution.RESEND: "will be sent again, though it may have arrived",
+    Resolution.RESEND: "is to be sent again, though it may have arrived",
 }
+_resolution: Callable[..., Any] = click.argument(
+    "resolution", metavar="|".join(Resolution), type=click.Choice([each.value for each in Resolution])
+)
+_note: Callable[..., Any] = click.option("--note", metavar="TEXT", help="How that is known; it stays with the outcome.")
 
 
 @click.group()
@@ -51,14 +61,15 @@ def list_(options: Options, broadcast: int | None, limit: int | None) -> None:
     terminal.table(
         ("unit", "position", "recipient", "connection", "since", "Message-ID"), rows, right=("unit", "position")
     )
+    terminal.say(f"{len(found)} unknown")
     terminal.say("hint: genie-connect unknown resolve UNIT POSITION accepted|rejected|resend says what became of one")
 
 
 @unknown.command(cls=Command)
 @click.argument("unit", metavar="UNIT", type=int)
 @click.argument("position", metavar="POSITION", type=int)
-@click.argument("resolution", metavar="|".join(Resolution), type=click.Choice([each.value for each in Resolution]))
-@click.option("--note", metavar="TEXT", help="How that is known; it stays with the outcome.")
+@_resolution
+@_note
 @pass_options
 def resolve(options: Options, unit: int, position: int, resolution: str, note: str | None) -> None:
     """Say what became of a copy. `resend` has it sent again: its recipient may then have it twice."""
@@ -72,6 +83,36 @@ def resolve(options: Options, unit: int, position: int, resolution: str, note: s
         options.terminal.document({"unit": unit, "position": position, "resolution": resolution, "note": note})
     else:
         options.terminal.line(f"copy {unit}/{position} {_TOLD[Resolution(resolution)]}")
+
+
+@unknown.command("resolve-all", cls=Command)
+@_resolution
+@click.option("--broadcast", "broadcast", type=int, metavar="ID", required=True, help="Of this broadcast.")
+@_note
+@pass_options
+def resolve_all(options: Options, resolution: str, broadcast: int, note: str | None) -> None:
+    """Say the same of all copies of a broadcast that are unknown now: what one kill leaves may be hundreds."""
+
+    async def run() -> int:
+        async with open_host(options) as host:
+            await host.find_broadcast(broadcast)
+            found = await _pages(host, broadcast, None)
+            waiting = iter(found)
+            while group := list(islice(waiting, AT_ONCE)):
+                await asyncio.gather(*(_resolve(host, copy, resolution, note) for copy in group))
+            return len(found)
+
+    count = asyncio.run(run())
+    if options.terminal.json:
+        options.terminal.document({"resolved": count, "resolution": resolution, "note": note})
+    else:
+        options.terminal.line(f"{count} copies: each {_TOLD[Resolution(resolution)]}")
+
+
+async def _resolve(host: Host, copy: UnknownCopy, resolution: str, note: str | None) -> None:
+    # Somebody may have been quicker.
+    with contextlib.suppress(NothingUnknown):
+        await host.resolve(copy.unit, copy.position, resolution, note=note)
 
 
 @unknown.command(cls=Command)
