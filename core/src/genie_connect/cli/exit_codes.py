@@ -33,7 +33,7 @@ MEANINGS: tuple[tuple[ExitCode, str], ...] = (
     (ExitCode.OK, "done; send, broadcast: accepted for all who are not suppressed, or safe in the store as was asked"),
     (ExitCode.ERROR, "wrong usage, a message or list that is not valid, or any other error"),
     (ExitCode.CONNECT, "test: the server cannot be found or reached"),
-    (ExitCode.NOT_ACCEPTED, "send, broadcast: some were deferred or rejected, or rows broken, or it was stopped"),
+    (ExitCode.NOT_ACCEPTED, "send, broadcast: some were deferred or rejected, or rows broken, or it was paused or stopped"),
     (ExitCode.UNKNOWN, "send, broadcast: for some recipients it is not known whether the message was taken"),
     (ExitCode.SUPPRESSED, "send, broadcast: all recipients are suppressed; suppressions check: the address is"),
     (ExitCode.CONFIGURATION, "the configuration cannot be used"),
@@ -48,7 +48,7 @@ MEANINGS: tuple[tuple[ExitCode, str], ...] = (
     (ExitCode.CONTENT, "test: the test message was refused, or its fate is not known"),
     (ExitCode.AUTH, "test: signing in"),
     (ExitCode.TLS, "test: TLS or the certificate"),
-    (ExitCode.INTERRUPTED, "interrupted"),
+    (ExitCode.INTERRUPTED, "interrupted; broadcast: paused by Ctrl-C, or left to workers by another signal"),
 )
 
 STAGES: dict[str, ExitCode] = {
