@@ -33,7 +33,10 @@ MEANINGS: tuple[tuple[ExitCode, str], ...] = (
     (ExitCode.OK, "done; send, broadcast: accepted for all who are not suppressed, or safe in the store as was asked"),
     (ExitCode.ERROR, "wrong usage, a message or list that is not valid, or any other error"),
     (ExitCode.CONNECT, "test: the server cannot be found or reached"),
-    (ExitCode.NOT_ACCEPTED, "send, broadcast: some were deferred or rejected, or rows broken, or it was paused or stopped"),
+    (
+        ExitCode.NOT_ACCEPTED,
+        "send, broadcast: some were deferred or rejected, or rows broken, or it was paused or stopped",
+    ),
     (ExitCode.UNKNOWN, "send, broadcast: for some recipients it is not known whether the message was taken"),
     (ExitCode.SUPPRESSED, "send, broadcast: all recipients are suppressed; suppressions check: the address is"),
     (ExitCode.CONFIGURATION, "the configuration cannot be used"),
