@@ -1,8 +1,7 @@
-"""A tour in a dozen seconds: two connections, one message, a provider that goes down, a broadcast to a thousand.
+"""A tour in a dozen seconds: a message, a provider that goes down, a broadcast, and one that outlives its host.
 
 Two servers run inside this program: the local inbox, which speaks SMTP with TLS and passwords, and the sandbox, whose
-provider
-is an email API. Everything shown is what they and the connectors really said; nothing leaves this machine.
+provider is an email API. Everything shown is what they and the connectors really said; nothing leaves this machine.
 Ends with 1 if anything is not as it should be.
 """
 
@@ -47,6 +46,15 @@ SUPPRESSED = {READERS[99]: "unsubscribe", READERS[399]: "complaint", READERS[899
 GONE_AT_SANDBOX = READERS[199]
 GONE_AT_INBOX = READERS[699]
 CHUNK = 250
+CUSTOMERS = [f"customer{number:03}@example.com" for number in range(1, 401)]
+STORE = """\
+[store]                            # with it, broadcasts outlive the process
+url = "sqlite:///mail.db"
+[engine]
+chunk = 50
+micro_batch = 20
+
+"""
 
 CONFIGURATION = """\
 [connections.sandbox]              # an email API: preferred
@@ -113,7 +121,8 @@ async def tour(folder: Path) -> None:
             second = await send_with_sandbox_down(host, provider, inbox)
             broadcast = await send_broadcast(host, provider)
             await check_nothing_twice(provider, inbox)
-            conclude(first, second, broadcast)
+        await send_durably(folder, configuration, inbox)
+        conclude(first, second, broadcast)
 
 
 def show_capabilities(host: Host) -> None:
@@ -212,6 +221,40 @@ async def check_nothing_twice(provider: SandboxProvider, inbox: InboxServer) -> 
     expect(copies == Counter(wanted), "every reader has the broadcast once, and nobody twice")
 
 
+async def send_durably(folder: Path, configuration: str, inbox: InboxServer) -> None:
+    """What ``genie-connect broadcast`` does, in two hosts one after the other."""
+    heading(f"With a store: a list of {len(CUSTOMERS)} in a file, stopped on the way and gone on with by another host")
+    file = folder / "durable.toml"
+    paced = configuration.replace("[connections.mail.settings]", "rate_per_s = 200\n[connections.mail.settings]")
+    file.write_text(STORE + paced, encoding="utf-8")
+    console.print(Text(STORE.rstrip(), style="dim"))
+    rows = [*CUSTOMERS, "nobody at all", CUSTOMERS[0]]
+    customers = folder / "customers.csv"
+    customers.write_text("email\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    letter = Message(subject="Thank you", text="It was a good year.")
+    async with Host.open(file) as host:
+        broadcast = await host.broadcast(letter, customers, connection="mail")
+        console.print(
+            f"  {broadcast.total} loaded; left out: {broadcast.refused_rows} broken, {broadcast.duplicates} twice"
+        )
+        # Another host or a worker may be at it: how far it is, only the store can tell.
+        while (await broadcast.progress()).counts.done < len(CUSTOMERS) // 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await broadcast.pause()
+    async with Host.open(file) as host:
+        again = await host.find_broadcast(broadcast.id)
+        done = (await again.progress()).counts.done
+        console.print(
+            f"  the host ends with {done} sent; another one goes on (genie-connect broadcasts resume {again.id})"
+        )
+        await again.resume()
+        ended = await again.wait(60)
+    console.print(f"  {ended.state}: {ended.counts.accepted} accepted, {ended.counts.unknown} unknown")
+    copies = Counter(recipient for received in inbox.messages for recipient in received.recipients)
+    expect({each: copies[each] for each in CUSTOMERS} == dict.fromkeys(CUSTOMERS, 1), "every customer has it once")
+    console.print("  the inbox has one copy for each of them")
+
+
 def conclude(first: Receipt, second: Receipt, broadcast: Counter[str]) -> None:
     heading("What was sent")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -233,10 +276,11 @@ def conclude(first: Receipt, second: Receipt, broadcast: Counter[str]) -> None:
         ("./dev cli inbox", "an SMTP server of your own, with the configuration to copy"),
         ("./dev cli connectors", "what is installed"),
         ("./dev cli send --help", "send from the command line, --dry-run to see the plan"),
+        ("./dev cli broadcast --help", "the same to a list in a file"),
         ("plugins/contrib", "the sandbox connector, the model for your own"),
         ("./dev docs serve", "guides for hosts and for authors of connectors"),
     ):
-        console.print(Text.assemble("  ", (f"{command:24}", "bold"), what))
+        console.print(Text.assemble("  ", (f"{command:28}", "bold"), what))
 
 
 def order() -> Message:
