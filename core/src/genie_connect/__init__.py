@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         StoreVersion,
         UnusableList,
         ValidationError,
+        WebhookNeeds,
         WebhookRejected,
     )
     from genie_connect.hookspecs import hookimpl
@@ -113,6 +114,7 @@ __all__ = [
     "TestContext",
     "UnusableList",
     "ValidationError",
+    "WebhookNeeds",
     "WebhookRejected",
     "WebhookRequest",
     "hookimpl",
@@ -181,6 +183,7 @@ _HOMES = {
     "TestContext": "contract",
     "UnusableList": "errors",
     "ValidationError": "errors",
+    "WebhookNeeds": "errors",
     "WebhookRejected": "errors",
     "WebhookRequest": "contract",
     "hookimpl": "hookspecs",

@@ -99,7 +99,10 @@ def _lower_names(given: Mapping[str, str]) -> FrozenMap[str]:
 
 @attrs.frozen(kw_only=True, repr=False)
 class WebhookRequest:
-    """A webhook as it arrived: raw body, header fields by lower-case name, and when it was received."""
+    """A webhook as it arrived: raw body, header fields by lower-case name, and when it was received.
+
+    ``documents`` holds, by URL, what the receiver fetched because a parser raised ``WebhookNeeds`` for it.
+    """
 
     method: str
     path: str
@@ -107,6 +110,7 @@ class WebhookRequest:
     query: FrozenMap[str] = EMPTY
     body: bytes
     received_at: datetime
+    documents: FrozenMap[bytes] = EMPTY
 
     def __repr__(self) -> str:
         return f"WebhookRequest({self.method} {self.path}, {len(self.body)} bytes)"

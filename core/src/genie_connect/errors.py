@@ -13,6 +13,7 @@
     ├── NoConnection               no connection can carry the message; holds the plan that says why
     ├── UnsafeMessage              a composed message must not reach a wire: a defect of this package
     ├── WebhookRejected            a webhook request is unsigned, stale or malformed
+    │   └── WebhookNeeds           it cannot be read before the receiver has fetched a document
     ├── StoreError                 the store cannot be used; nothing was written in part
     │   ├── StoreUnavailable       it cannot be reached, read or written just now
     │   ├── StoreVersion           its schema is older or newer than this version needs
@@ -57,6 +58,7 @@ __all__ = [
     "UnsafeMessage",
     "UnusableList",
     "ValidationError",
+    "WebhookNeeds",
     "WebhookRejected",
 ]
 
@@ -206,14 +208,33 @@ class UnsafeMessage(GenieConnectError):
 
 
 class WebhookRejected(GenieConnectError):
-    """A webhook request was refused before any event was read from it."""
+    """A webhook request was refused before any event was read from it.
+
+    ``field`` is the header field, form field or setting that is wrong, ``reason`` what is wrong with it, ``hint`` what
+    to do, and ``status`` the HTTP status to answer with: 503 where the fault is ours and passes, so that the provider
+    comes back.
+    """
 
     code = "webhook_rejected"
 
-    def __init__(self, reason: str, *, status: int = 401) -> None:
-        super().__init__(f"webhook refused: {reason}")
+    def __init__(self, reason: str, *, status: int = 401, field: str = "", hint: str = "") -> None:
+        super().__init__(f"webhook refused: {Problem(field, reason, hint)}", hint=hint)
         self.reason = reason
         self.status = status
+        self.field = field
+
+
+class WebhookNeeds(WebhookRejected):
+    """A webhook cannot be verified before the document at ``url`` has been fetched, which a parser may not do itself.
+
+    The receiver fetches it, without following redirects, and asks again with it in ``WebhookRequest.documents``.
+    """
+
+    code = "webhook_needs"
+
+    def __init__(self, url: str, what: str) -> None:
+        super().__init__(f"{what} has not been fetched yet", status=503, hint="the provider is to come back")
+        self.url = url
 
 
 class StoreError(GenieConnectError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from genie_connect.errors import Problem
-from genie_connect.http.standard_webhooks import signing_key
 from genie_connect.http.target import Origin
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
+from genie_connect.webhooks.signatures import signing_key
 
 
 def _url_problem(value: str) -> str | None:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from genie_connect.contract import WebhookRequest
-from genie_connect.errors import SecretUnavailable, WebhookRejected
-from genie_connect.http.standard_webhooks import signing_key, verify
-from genie_connect.http.strict_json import strict_json
+from genie_connect.errors import WebhookRejected
 from genie_connect.model.address import Address
 from genie_connect.model.event import BounceClass, Event, EventKind
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.secret import Secret
 from genie_connect.model.text import clean_reply
+from genie_connect.webhooks.bodies import json_body
+from genie_connect.webhooks.signatures import signing_key, signing_keys, verify_standard
 
 KINDS = {
     "delivered": EventKind.DELIVERED,
@@ -37,26 +37,12 @@ def parse_webhook(secrets: Iterable[Secret | None], request: WebhookRequest) -> 
 
     Raises ``WebhookRejected``, and nothing else.
     """
-    verify(request.headers, request.body, keys=_keys(secrets), received_at=request.received_at)
-    try:
-        data = strict_json(request.body)
-    except ValueError as error:
-        raise WebhookRejected(f"its body {error}", status=400) from None
+    verify_standard(request, signing_keys(secrets, signing_key))
+    data = json_body(request)
     events = data.get("events") if isinstance(data, dict) else None
     if not isinstance(events, list):
         raise WebhookRejected("its body has no list of events", status=400)
     return tuple(_event(given, request.received_at) for given in events)
-
-
-def _keys(secrets: Iterable[Secret | None]) -> list[bytes]:
-    given = [secret for secret in secrets if secret is not None]
-    if not given:
-        raise WebhookRejected("this connection has no signing secret")
-    try:
-        return [signing_key(secret.reveal()) for secret in given]
-    except (SecretUnavailable, ValueError):
-        # Our own fault, and one that passes: the provider is to come back.
-        raise WebhookRejected("the signing secret of this connection cannot be used", status=503) from None
 
 
 def _event(given: Any, received_at: datetime) -> Event:

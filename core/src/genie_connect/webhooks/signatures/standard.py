@@ -1,7 +1,8 @@
 """Signatures of the Standard Webhooks specification (https://www.standardwebhooks.com): sign and verify.
 
 The signed content is ``{id}.{timestamp}.{raw body}``, the signature ``v1,`` and base64 of its HMAC-SHA256. The header
-may hold several, separated by blanks, while the sender rotates its secret.
+may hold several, separated by blanks, while the sender rotates its secret. Svix, and so Resend, calls the header fields
+``svix-...``. AhaSend takes the secret as it stands for the key, instead of decoding it: ``raw_key``.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
+from typing import Final
 
+from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
+from genie_connect.webhooks.signatures.checking import (
+    FIVE_MINUTES,
+    MAX_SIGNATURES,
+    Window,
+    base64_bytes,
+    equals_one,
+    required,
+    signed_seconds,
+    wrong,
+)
 
 ID, TIMESTAMP, SIGNATURE = HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-TOLERANCE_S = 300
-MAX_SIGNATURES = 16
-"""How many signatures of a header are looked at: more than any rotation needs, few enough to stay quick."""
-_TIMESTAMP = re.compile(r"[0-9]{1,12}\Z")
-_ID = re.compile(r"[!-~]{1,256}\Z")
+SVIX_HEADERS: Final = ("svix-id", "svix-timestamp", "svix-signature")
+_ID: Final = re.compile(r"[!-~]{1,256}\Z")
 
 
 def signing_key(secret: str) -> bytes:
@@ -38,41 +47,37 @@ def signing_key(secret: str) -> bytes:
 def sign(keys: Iterable[bytes], *, webhook_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """The three header fields for a body, one signature for each key."""
     content = _content(webhook_id, str(timestamp_s), body)
-    signatures = (f"v1,{_digest(key, content).decode('ascii')}" for key in keys)
+    signatures = (f"v1,{base64.b64encode(_digest(key, content)).decode('ascii')}" for key in keys)
     return {ID: webhook_id, TIMESTAMP: str(timestamp_s), SIGNATURE: " ".join(signatures)}
 
 
-def verify(
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
+def verify_standard(
+    request: WebhookRequest,
     keys: Iterable[bytes],
-    received_at: datetime,
-    tolerance_s: float = TOLERANCE_S,
+    *,
     names: tuple[str, str, str] = HEADERS,
+    window: Window = FIVE_MINUTES,
 ) -> str:
     """The id of a webhook, once one of its signatures is right for one of the keys.
 
-    ``headers`` by lower-case name; ``names`` are the fields of id, timestamp and signature (Svix calls them
-    ``svix-id`` and so on). Raises ``WebhookRejected``, and nothing else, whatever stands in the headers.
+    ``names`` are the header fields of id, timestamp and signature. Raises ``WebhookRejected``, and nothing else,
+    whatever stands in the headers.
     """
-    webhook_id, timestamp, given = (headers.get(name, "") for name in names)
-    if not _ID.match(webhook_id) or not given:
-        raise WebhookRejected("it is not signed")
-    if not _TIMESTAMP.match(timestamp):
-        raise WebhookRejected("its timestamp is not a whole number of seconds")
-    if abs(received_at.timestamp() - int(timestamp)) > tolerance_s:
-        raise WebhookRejected(f"it was signed more than {tolerance_s:g} seconds before or after it was received")
-    content = _content(webhook_id, timestamp, body)
+    id_field, timestamp_field, signature_field = names
+    webhook_id = required(request.headers, id_field)
+    if not _ID.match(webhook_id):
+        raise WebhookRejected("the id is not printable ASCII", field=id_field)
+    given = required(request.headers, signature_field)
+    timestamp = required(request.headers, timestamp_field)
+    window.check(signed_seconds(timestamp, field=timestamp_field), request.received_at, field=timestamp_field)
+    content = _content(webhook_id, timestamp, request.body)
     expected = [_digest(key, content) for key in keys]
     for signature in given.split(" ", MAX_SIGNATURES)[:MAX_SIGNATURES]:
         version, _, digest = signature.partition(",")
-        # As bytes: compare_digest raises TypeError for text that is not ASCII.
-        candidate = digest.encode("utf-8", "surrogatepass")
-        matches = [hmac.compare_digest(candidate, each) for each in expected]
-        if version == "v1" and any(matches):
+        candidate = base64_bytes(digest)
+        if version == "v1" and candidate is not None and equals_one(candidate, expected):
             return webhook_id
-    raise WebhookRejected("no signature of it is right")
+    raise wrong(signature_field)
 
 
 def _content(webhook_id: str, timestamp: str, body: bytes) -> bytes:
@@ -80,4 +85,4 @@ def _content(webhook_id: str, timestamp: str, body: bytes) -> bytes:
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
-    return base64.b64encode(hmac.new(key, content, hashlib.sha256).digest())
+    return hmac.new(key, content, hashlib.sha256).digest()

@@ -1,0 +1,1 @@
+"""Reading webhooks: who sent one (``signatures``), and what its body holds (``bodies``)."""
