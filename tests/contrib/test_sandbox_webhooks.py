@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import genie_connect_contrib.sandbox as sandbox
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
-from genie_connect.model.event import BounceClass, Event, EventKind
+from genie_connect.model.event import BounceClass, Event, EventKind, Reason
 from genie_connect.model.settings import structure_settings
 from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect_contrib.sandbox.provider import SandboxProvider
@@ -66,7 +66,7 @@ def test_an_event_is_normalised_with_all_its_fields() -> None:
     assert (event.recipient, event.message_id) == ("Ada@example.com", "<1@example.com>")
     assert (event.provider_id, event.reason, event.code, event.enhanced) == (
         "sandbox-000001",
-        "no_mailbox",
+        Reason.RECIPIENT_REJECTED,
         550,
         "5.1.1",
     )
@@ -110,9 +110,9 @@ def test_an_id_is_never_empty_and_is_the_same_for_the_same_event() -> None:
         {**GOOD, "time": "9999-12-31T23:59:59-23:59"},
         {**GOOD, "recipient": "not an address"},
         {**GOOD, "recipient": "a@b\r\nX: y"},
-        {**GOOD, "code": "550"},
-        {**GOOD, "tags": "receipt"},
-        {**GOOD, "metadata": {"a": 1}},
+        {**GOOD, "code": "five"},
+        {**GOOD, "tags": 7},
+        {**GOOD, "metadata": {"a": []}},
         {**GOOD, "id": {"a": 1}},
     ],
 )
@@ -123,6 +123,7 @@ def test_a_bad_event_is_kept_as_unknown_and_loses_no_other(bad: object) -> None:
     assert kinds.count(EventKind.BOUNCED) == 499
     assert kinds[250] is EventKind.UNKNOWN
     assert events[250].id
+    assert events[250].error or (isinstance(bad, dict) and bad.get("type") == "brand_new")
     assert events[250].raw == (bad if isinstance(bad, dict) else {"value": bad})
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from genie_connect.model.capability import Capability, CapabilityTable, Level
     from genie_connect.model.codec import structure, unstructure
     from genie_connect.model.diagnosis import Diagnosis, Status, Step
-    from genie_connect.model.event import BounceClass, Event, EventKind
+    from genie_connect.model.event import BounceClass, Event, EventKind, Reason
     from genie_connect.model.message import Message, Purpose
     from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
     from genie_connect.model.plan import Plan
@@ -89,6 +89,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Purpose",
+    "Reason",
     "Receipt",
     "Recipient",
     "Registry",
@@ -158,6 +159,7 @@ _HOMES = {
     "Problem": "errors",
     "Progress": "broadcast.handle",
     "Purpose": "model.message",
+    "Reason": "model.event",
     "Receipt": "model.receipt",
     "Recipient": "model.batch",
     "Registry": "registry",

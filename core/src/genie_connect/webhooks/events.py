@@ -1,0 +1,363 @@
+"""Events out of a provider's payload, each by itself: one that cannot be read loses no other.
+
+::
+
+    KINDS = {
+        "delivered": Means(EventKind.DELIVERED),
+        "hard_bounce": Means(EventKind.BOUNCED, bounce=BounceClass.HARD),
+        "proxy_open": Means(EventKind.OPENED, machine=True),
+    }
+
+    def read(item: Fields) -> Event:
+        return item.event(
+            KINDS.get(item.text("event"), UNKNOWN),
+            id=item.text("event_id"),
+            time=item.seconds("ts"),
+            recipient=item.address("email"),
+        )
+
+    events = events_of(json_body(request), read, request)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from genie_connect.contract import WebhookRequest
+from genie_connect.errors import WebhookRejected
+from genie_connect.model.address import Address
+from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.inbound import InboundMessage
+from genie_connect.model.text import clean_reply
+
+MAX_TEXT: Final = 2_000
+MAX_EVENTS: Final = 50_000
+MAX_ERROR: Final = 200
+_MAX_YEAR_SECONDS: Final = 253_402_300_799  # the end of year 9999, the last that datetime knows
+
+
+@attrs.frozen
+class Means:
+    """What a provider's word for an event means."""
+
+    kind: EventKind
+    bounce: BounceClass | None = attrs.field(default=None, kw_only=True)
+    reason: Reason | None = attrs.field(default=None, kw_only=True)
+    machine: bool = attrs.field(default=False, kw_only=True)
+
+
+UNKNOWN: Final = Means(EventKind.UNKNOWN)
+"""What a word means that is in no table: the event is kept."""
+
+
+class BadField(ValueError):
+    """A field of an event is not what it should be. Names the field, and quotes nothing of it."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} {problem}")
+
+
+class Fields:
+    """One event as its provider wrote it: fields by name, each read as what it has to be.
+
+    Names may go into objects: ``data.bounce.type``. A field that is missing or null is ``None``; one that is of another
+    type raises ``BadField``, which ``events_of`` turns into an event of kind ``unknown``.
+    """
+
+    __slots__ = ("_data", "_digest", "_prefix")
+
+    def __init__(self, data: Mapping[str, Any], prefix: str = "") -> None:
+        self._data = data
+        self._prefix = prefix
+        self._digest: str | None = None
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The object itself."""
+        return self._data
+
+    def get(self, name: str) -> Any:
+        """A field as it is, or ``None``."""
+        if "." not in name:
+            return self._data.get(name)
+        found: Any = self._data
+        for step in name.split("."):
+            if not isinstance(found, Mapping):
+                return None
+            found = found.get(step)
+        return found
+
+    def within(self, name: str) -> Fields:
+        """The object in a field; an empty one where there is none."""
+        value = self.get(name)
+        if value is None:
+            return Fields({}, self._named(name) + ".")
+        if not isinstance(value, Mapping):
+            raise self._bad(name, "is no object")
+        return Fields(value, self._named(name) + ".")
+
+    def each(self, name: str) -> Iterator[Fields]:
+        """The objects of a list in a field."""
+        for index, value in enumerate(self._list(name)):
+            if not isinstance(value, Mapping):
+                raise self._bad(f"{name}[{index}]", "is no object")
+            yield Fields(value, f"{self._named(name)}[{index}].")
+
+    def text(self, name: str, *, limit: int = MAX_TEXT) -> str | None:
+        """Text without controls, of bounded length; ``None`` where it is blank."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self._bad(name, "is no text")
+        return clean_reply(value, limit=limit) or None
+
+    def word(self, name: str) -> str:
+        """Text that is looked up in a table; empty where there is none."""
+        return self.text(name) or ""
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts. One text is a list of one."""
+        value = self.get(name)
+        if isinstance(value, str):
+            value = [value]
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise self._bad(name, "is no list of texts")
+        return tuple([clean_reply(each) for each in value])
+
+    def metadata(self, name: str) -> FrozenMap[str]:
+        """An object of texts. Numbers and truth values become text, as providers do with them, too."""
+        value = self.get(name)
+        if value is None or value == []:  # PHP's empty object
+            return EMPTY
+        if not isinstance(value, Mapping):
+            raise self._bad(name, "is no object")
+        return FrozenMap({clean_reply(key): self._plain(name, each) for key, each in value.items()})
+
+    def whole(self, name: str) -> int | None:
+        """A whole number, which may stand as text. A blank text is none."""
+        value = self.get(name)
+        if isinstance(value, str):
+            value = value.strip()
+            if value and not (value.isascii() and value.isdigit() and len(value) < 19):
+                raise self._bad(name, "is no whole number")
+            return int(value) if value else None
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self._bad(name, "is no whole number")
+        return value
+
+    def number(self, name: str) -> float | None:
+        """A number, which may stand as text."""
+        value = self.get(name)
+        if isinstance(value, str):
+            try:
+                value = float(value) if value.strip() else None
+            except ValueError:
+                raise self._bad(name, "is no number") from None
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self._bad(name, "is no number")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """Whether it is true, 1, or says so."""
+        value = self.get(name)
+        return value is True or value == 1 or (isinstance(value, str) and value.lower() in ("true", "1", "yes"))
+
+    def address(self, name: str) -> str | None:
+        """A bare address, ``ada@example.com``; a name beside it is left out."""
+        value = self.get(name)
+        if value is None or value == "":
+            return None
+        try:
+            return Address.parse(value).email
+        except ValueError:
+            raise self._bad(name, "is no address") from None
+
+    def seconds(self, name: str, *, per_second: int = 1) -> datetime:
+        """A time in seconds since 1970 (``per_second=1000``: in milliseconds)."""
+        value = self.number(name)
+        if value is None:
+            raise self._bad(name, "is missing")
+        if not 0 <= value / per_second <= _MAX_YEAR_SECONDS:
+            raise self._bad(name, "is no time")
+        return datetime.fromtimestamp(value / per_second, UTC)
+
+    def iso(self, name: str, *, zone: bool = True) -> datetime:
+        """A time in the form of ISO 8601. Without ``zone`` one that names none is in UTC."""
+        value = self.get(name)
+        if value is None:
+            raise self._bad(name, "is missing")
+        try:
+            time = datetime.fromisoformat(value)
+            if time.tzinfo is None:
+                if zone:
+                    raise self._bad(name, "has no time zone")
+                time = time.replace(tzinfo=UTC)
+            return time.astimezone(UTC)
+        except BadField:
+            raise
+        except (TypeError, ValueError, OverflowError):
+            raise self._bad(name, "is no time") from None
+
+    def digest(self, *, without: Collection[str] = (), part: str = "") -> str:
+        """An id for an event whose provider gives none: the same however often it comes, and in whatever batch.
+
+        ``without`` are fields that differ each time it is reported; ``part`` tells several events of one object apart.
+        """
+        if self._digest is not None and not without and not part:
+            return self._digest
+        data = {name: value for name, value in self._data.items() if name not in without}
+        canonical = json.dumps([data, part] if part else data, sort_keys=True, default=str)
+        made = "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+        if not without and not part:
+            self._digest = made
+        return made
+
+    def event(
+        self,
+        means: Means,
+        *,
+        time: datetime,
+        id: str | None = None,  # noqa: A002  # what an event calls it
+        recipient: str | None = None,
+        message_id: str | None = None,
+        provider_id: str | None = None,
+        bounce: BounceClass | None = None,
+        reason: Reason | None = None,
+        code: int | None = None,
+        enhanced: str | None = None,
+        text: str | None = None,
+        url: str | None = None,
+        user_agent: str | None = None,
+        machine: bool = False,
+        tags: tuple[str, ...] = (),
+        metadata: FrozenMap[str] = EMPTY,
+        inbound: InboundMessage | None = None,
+    ) -> Event:
+        """The event that it is. Without an ``id`` its digest is one; ``bounce`` and ``reason`` go before the table's.
+
+        A bounce of which nobody says more is ``undetermined``; other kinds have no bounce class.
+        """
+        bounced = means.kind is EventKind.BOUNCED
+        return Event(
+            id=id or self.digest(part=recipient or ""),
+            kind=means.kind,
+            time=time,
+            recipient=recipient,
+            message_id=message_id,
+            provider_id=provider_id,
+            bounce=(bounce or means.bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
+            reason=reason or means.reason,
+            code=code,
+            enhanced=enhanced,
+            text=text,
+            url=url,
+            user_agent=user_agent,
+            machine=machine or means.machine,
+            tags=tags,
+            metadata=metadata,
+            inbound=inbound,
+            raw=FrozenMap(self._data),
+        )
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._bad(name, "is no list")
+        return value
+
+    def _plain(self, name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return clean_reply(value)
+        if isinstance(value, bool | int | float):
+            return json.dumps(value)
+        if value is None:
+            return ""
+        raise self._bad(name, "holds more than texts")
+
+    def _named(self, name: str) -> str:
+        return self._prefix + name
+
+    def _bad(self, name: str, problem: str) -> BadField:
+        return BadField(self._named(name), problem)
+
+
+Read: TypeAlias = Callable[[Fields], Event | Iterable[Event] | None]
+"""Reads one object of a payload: an event, several (one for each recipient), or none that is worth keeping."""
+
+
+def events_of(items: object, read: Read, request: WebhookRequest) -> tuple[Event, ...]:
+    """The events of a payload, one object after the other; ``items`` is a list of them, or a single one.
+
+    Whatever goes wrong with one of them becomes an event of kind ``unknown`` with that object, the reason, and an id
+    made of it. Raises ``WebhookRejected`` (400) where ``items`` is neither, and 413 for more than ``MAX_EVENTS``.
+    """
+    given = [items] if isinstance(items, Mapping) else items
+    if not isinstance(given, list):
+        raise WebhookRejected("there is no list of events", status=400, field="body")
+    if len(given) > MAX_EVENTS:
+        raise WebhookRejected(f"there are more than {MAX_EVENTS} events", status=413, field="body")
+    found: list[Event] = []
+    for item in given:
+        found += _read(item, read, request.received_at)
+    return tuple(found)
+
+
+def chosen_reason(word: str, table: Mapping[str, Reason]) -> Reason | None:
+    """The reason that a provider's word means; ``other`` for a word that is not in the table, ``None`` for none."""
+    return table.get(word, Reason.OTHER) if word else None
+
+
+def unread(item: object, error: str, received_at: datetime) -> Event:
+    """The event that stands for one that could not be read."""
+    raw: Mapping[str, Any] = item if isinstance(item, Mapping) else {"value": item}
+    return Event(
+        id=Fields(raw).digest(),
+        kind=EventKind.UNKNOWN,
+        time=received_at,
+        raw=FrozenMap(raw),
+        error=clean_reply(error, limit=MAX_ERROR) or "it could not be read",
+    )
+
+
+def _read(item: object, read: Read, received_at: datetime) -> list[Event]:
+    if not isinstance(item, Mapping):
+        return [unread(item, "is no object", received_at)]
+    try:
+        made = read(Fields(item))
+        if isinstance(made, Event):
+            return [made]
+        return _told_apart(list(made)) if made is not None else []
+    except BadField as error:
+        return [unread(item, str(error), received_at)]
+    except Exception as error:  # noqa: BLE001  # whatever an author's reader does with one, the others are kept
+        # Its own words may quote the payload, or nothing that helps: where it comes from says more.
+        return [unread(item, f"the connector failed on it ({type(error).__name__})", received_at)]
+
+
+def _told_apart(events: list[Event]) -> list[Event]:
+    """Several events of one object: the second of one id would pass for the first one again."""
+    if len(events) < 2:
+        return events
+    seen: Counter[str] = Counter()
+    told: list[Event] = []
+    for event in events:
+        seen[event.id] += 1
+        again = seen[event.id]
+        told.append(event if again == 1 else attrs.evolve(event, id=f"{event.id}#{again}"))
+    return told

@@ -1,0 +1,230 @@
+"""Messages that somebody sent to us, from MIME or from a provider's fields, whatever stands in them.
+
+A message from outside is hostile until shown otherwise: nothing here raises, what cannot be read is left out, and what
+it says of itself (types, names, addresses) is cleaned and never believed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.header import decode_header, make_header
+from email.message import Message
+from email.parser import BytesHeaderParser
+from email.utils import getaddresses, parsedate_to_datetime
+from typing import Any, Final
+
+from genie_connect.model.address import Address
+from genie_connect.model.inbound import InboundFile, InboundMessage
+from genie_connect.model.text import clean_reply
+
+MAX_PARTS: Final = 500
+MAX_HEADERS: Final = 500
+MAX_ADDRESSES: Final = 1_000
+MAX_VALUE: Final = 8_000
+_FOLD: Final = re.compile(r"\r?\n[ \t]*")
+_MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,900}>")
+_UNSAFE_NAME: Final = re.compile(r'[\\/:*?"<>|]')
+
+
+def parse_mime(
+    raw: bytes,
+    *,
+    envelope_from: str | None = None,
+    envelope_to: Iterable[str] = (),
+    spam: bool | None = None,
+    spam_score: float | None = None,
+    reply_text: str | None = None,
+) -> InboundMessage:
+    """A message as it came over the wire."""
+    message = _parsed(raw)
+    headers = tuple(_headers(message))
+    text, html, files = _bodies(message)
+    return inbound_message(
+        headers,
+        text=text,
+        html=html,
+        files=files,
+        envelope_from=envelope_from,
+        envelope_to=envelope_to,
+        spam=spam,
+        spam_score=spam_score,
+        reply_text=reply_text,
+    )
+
+
+def inbound_message(
+    headers: Iterable[tuple[str, str]],
+    *,
+    text: str | None = None,
+    html: str | None = None,
+    files: Iterable[InboundFile] = (),
+    envelope_from: str | None = None,
+    envelope_to: Iterable[str] = (),
+    spam: bool | None = None,
+    spam_score: float | None = None,
+    reply_text: str | None = None,
+) -> InboundMessage:
+    """A message whose header fields and bodies the provider has told apart already."""
+    fields = tuple(headers)[:MAX_HEADERS]
+    first: dict[str, str] = {}
+    for name, value in fields:
+        first.setdefault(name.lower(), value)
+    senders = addresses_of(first.get("from", ""))
+    return InboundMessage(
+        sender=senders[0] if senders else None,
+        to=addresses_of(first.get("to", "")),
+        cc=addresses_of(first.get("cc", "")),
+        reply_to=addresses_of(first.get("reply-to", "")),
+        subject=clean_reply(first.get("subject", "")),
+        date=_date(first.get("date", "")),
+        message_id=_first(_MESSAGE_ID.findall(first.get("message-id", ""))),
+        in_reply_to=_first(_MESSAGE_ID.findall(first.get("in-reply-to", ""))),
+        references=tuple(_MESSAGE_ID.findall(first.get("references", ""))),
+        text=text,
+        html=html,
+        reply_text=reply_text,
+        headers=fields,
+        files=tuple(files),
+        envelope_from=_bare(envelope_from),
+        envelope_to=tuple([bare for each in envelope_to if (bare := _bare(each)) is not None]),
+        spam=spam,
+        spam_score=spam_score,
+    )
+
+
+def addresses_of(value: str) -> tuple[Address, ...]:
+    """The addresses of a header field, without those that are none."""
+    found: list[Address] = []
+    try:
+        pairs = getaddresses([value])[:MAX_ADDRESSES]
+    except (ValueError, IndexError, AttributeError, RecursionError):
+        return ()  # what the parser raises for some that are malformed
+    for name, email in pairs:
+        address = _address(name, email)
+        if address is not None:
+            found.append(address)
+    return tuple(found)
+
+
+def file_named(name: str, content: bytes, content_type: str = "", content_id: str | None = None) -> InboundFile:
+    """A file whose name leads nowhere: no folder, no control, not empty."""
+    kind = clean_reply(content_type.partition(";")[0], limit=120).lower() or "application/octet-stream"
+    bare = _UNSAFE_NAME.sub("_", clean_reply(name, limit=200)).lstrip(".").strip() or "unnamed"
+    inner = clean_reply(content_id or "", limit=250).strip("<>") or None
+    return InboundFile(filename=bare, content=content, content_type=kind, content_id=inner)
+
+
+def _parsed(raw: bytes) -> Message[Any, Any]:
+    # compat32 keeps header fields as they are; the newer policies raise for some when they are read.
+    try:
+        return message_from_bytes(raw, policy=policy.compat32)
+    except RecursionError:
+        # Parts within parts, a thousand deep: nobody wrote that to be read.
+        return BytesHeaderParser(policy=policy.compat32).parsebytes(raw)
+
+
+def _headers(message: Message[Any, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in list(message.raw_items())[:MAX_HEADERS]:
+        unfolded = _FOLD.sub(" ", str(value))
+        yield clean_reply(name, limit=100), clean_reply(_decoded(unfolded), limit=MAX_VALUE)
+
+
+def _decoded(value: str) -> str:
+    # Bytes that are no ASCII stand in the text as lone surrogates.
+    text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if "=?" not in text:
+        return text
+    try:
+        return str(make_header(decode_header(text)))
+    except (ValueError, LookupError, IndexError, AttributeError, TypeError):
+        return text
+
+
+def _bodies(message: Message[Any, Any]) -> tuple[str | None, str | None, list[InboundFile]]:
+    text: str | None = None
+    html: str | None = None
+    files: list[InboundFile] = []
+    for part in _leaves(message):
+        kind = part.get_content_type()
+        named = _filename(part)
+        is_file = named is not None or part.get_content_disposition() == "attachment"
+        if kind == "text/plain" and text is None and not is_file:
+            text = _text(part)
+        elif kind == "text/html" and html is None and not is_file:
+            html = _text(part)
+        else:
+            files.append(file_named(named or "", _content(part), kind, str(part.get("content-id") or "").strip()))
+    return text, html, files
+
+
+def _leaves(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
+    """The parts that hold something, not descending into messages that are attached."""
+    stack: list[Message[Any, Any]] = [message]
+    seen = 0
+    while stack and seen < MAX_PARTS:
+        part = stack.pop()
+        seen += 1
+        payload = part.get_payload()
+        if part.get_content_maintype() == "multipart" and isinstance(payload, list):
+            stack += [inner for inner in reversed(payload) if isinstance(inner, Message)]
+        else:
+            yield part
+
+
+def _filename(part: Message[Any, Any]) -> str | None:
+    try:
+        name = part.get_filename()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "unnamed"
+    return None if name is None else _decoded(str(name))
+
+
+def _content(part: Message[Any, Any]) -> bytes:
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        return b"".join([inner.as_bytes() for inner in payload if isinstance(inner, Message)])
+    try:
+        content = part.get_payload(decode=True)
+    except (ValueError, LookupError):
+        content = None
+    return content if isinstance(content, bytes) else str(payload).encode("utf-8", "replace")
+
+
+def _text(part: Message[Any, Any]) -> str:
+    raw = _content(part)
+    try:
+        charset = part.get_content_charset() or "utf-8"
+        decoded = raw.decode(charset, "replace")
+    except (LookupError, ValueError, TypeError):
+        decoded = raw.decode("utf-8", "replace")
+    return decoded.replace("\r\n", "\n").replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        time = parsedate_to_datetime(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _address(name: str, email: str) -> Address | None:
+    for shown in (name, ""):
+        try:
+            bare = Address.parse(email)
+            return Address(name=shown, local=bare.local, domain=bare.domain)
+        except ValueError:
+            continue
+    return None
+
+
+def _bare(value: str | None) -> str | None:
+    found = _address("", value.strip().strip("<>")) if value else None
+    return None if found is None else found.email
+
+
+def _first(found: list[str]) -> str | None:
+    return found[0] if found else None
