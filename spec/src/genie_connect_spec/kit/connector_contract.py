@@ -1,0 +1,106 @@
+"""The class that an author inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+import pytest
+
+from genie_connect_spec.kit.check import Check, catalogue
+from genie_connect_spec.kit.evaluation import Result
+from genie_connect_spec.kit.http_provider import Answer, HttpProvider, HttpRequest, delivers
+from genie_connect_spec.kit.provider import Provider
+from genie_connect_spec.kit.smtp_provider import SmtpProvider
+
+
+class ConnectorContract:
+    """Every check of the kit, for one connector.
+
+    ``connector`` is its id; it is found among the installed packages, or given as ``plugin`` while there is no package
+    yet. ``provider_kind`` is ``http`` or ``smtp``: the kit then has a fake provider, which the fixture ``settings``
+    leads to. ``waivers`` maps ids of checks to the reason why they may fail; they stand in the summary of the run.
+    """
+
+    connector: ClassVar[str] = ""
+    plugin: ClassVar[object | None] = None
+    provider_kind: ClassVar[str] = ""
+    heavy_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules that are slow to import, beside those the kit knows: none of them may be loaded by listing."""
+    waivers: ClassVar[Mapping[str, str]] = {}
+    webhook_ages_s: ClassVar[float | None] = 86_400.0
+    """After how many seconds a signed webhook is too old for sure; ``None`` where the provider signs no time."""
+
+    results: ClassVar[dict[str, Result]]
+    probes: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Each connector has results of its own."""
+        super().__init_subclass__(**kwargs)
+        cls.results = {}
+        cls.probes = {}
+
+    # What the author says
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """What the provider answers when all is well."""
+        raise NotImplementedError(f"{type(self).__name__} says provider_kind = 'http' and has no method answer")
+
+    def delivers(self, request: HttpRequest) -> bool:
+        """Whether a request hands a message over; by default every POST does."""
+        return delivers(request)
+
+    def webhook_body(self) -> bytes:
+        """The body of a webhook with two events or more, as the provider writes it; nothing where it has none."""
+        return b""
+
+    def unknown_webhook_body(self) -> bytes:
+        """The body of a webhook with one event of a type that nobody has heard of."""
+        return b""
+
+    def sign_webhook(self, body: bytes, settings: Mapping[str, Any], at: datetime) -> dict[str, str]:
+        """The header fields of a webhook with this body, signed at that time with the secret in the settings."""
+        return {}
+
+    def rotated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings after the signing secret was rotated: the one there was still counts. Empty without rotation."""
+        return {}
+
+    def settings_of(self, provider: Any) -> dict[str, Any]:
+        """Valid settings, leading to the provider; or give a fixture ``settings``."""
+        raise NotImplementedError(f"{type(self).__name__} has neither a fixture settings nor a method settings_of")
+
+    # What the kit makes of it
+
+    def new_provider(self) -> HttpProvider | SmtpProvider | None:
+        """A provider that has not been started."""
+        if self.provider_kind == "http":
+            return HttpProvider(self.answer, delivers=self.delivers)
+        if self.provider_kind == "smtp":
+            return SmtpProvider()
+        if self.provider_kind:
+            raise ValueError(f"provider_kind is {self.provider_kind!r}; use 'http', 'smtp', or leave it out")
+        return None
+
+    @pytest.fixture
+    def provider(self) -> Iterator[Provider | None]:
+        """The fake provider of a test, where ``provider_kind`` names one."""
+        provider = self.new_provider()
+        if provider is None:
+            yield None
+            return
+        with provider:
+            yield provider
+
+    @pytest.fixture
+    def settings(self, provider: Provider | None) -> dict[str, Any]:
+        """Valid settings, leading to the provider."""
+        return self.settings_of(provider)
+
+    @pytest.mark.parametrize("check", catalogue(), ids=str)
+    def test_contract(
+        self, check: Check, settings: dict[str, Any], provider: Provider | None, genie_connect_report: Any
+    ) -> None:
+        """The connector keeps this part of the contract."""
+        genie_connect_report(self, check, settings, provider)

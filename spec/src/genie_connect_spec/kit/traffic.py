@@ -1,0 +1,132 @@
+"""Whether a text or a file is in what left, however the protocol wraps it up.
+
+JSON, form and MIME are opened, base64 and quoted-printable decoded, one inside the other, until nothing more comes out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email
+import email.header
+import email.policy
+import email.utils
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_plus
+
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
+_HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
+_QUOTED: Final = re.compile(r"\\(.)")
+_MAX_DEPTH: Final = 6
+_MIME_HEADER: Final = re.compile(rb"(?im)^(mime-version|content-type|subject):")
+
+
+def holds(content: bytes, needle: str | bytes) -> bool:
+    """Whether it is in there, as it is or wrapped up."""
+    wanted = needle.encode() if isinstance(needle, str) else needle
+    return any(wanted in layer for layer in layers(content))
+
+
+def missing(content: bytes, needles: Iterable[str | bytes]) -> list[str | bytes]:
+    """Those that are not in there."""
+    return [needle for needle in needles if not holds(content, needle)]
+
+
+@lru_cache(maxsize=64)
+def layers(content: bytes) -> tuple[bytes, ...]:
+    """The content, and everything that can be unwrapped from it."""
+    found: dict[bytes, None] = {}
+    _unwrap(content, found, 0)
+    return tuple(found)
+
+
+def _unwrap(content: bytes, found: dict[bytes, None], depth: int) -> None:
+    if content in found or depth > _MAX_DEPTH or not content:
+        return
+    found[content] = None
+    for inner in (*_body(content), *_json(content), *_form(content), *_mime(content), *_base64(content)):
+        _unwrap(inner, found, depth + 1)
+
+
+def _body(content: bytes) -> Iterator[bytes]:
+    match = _HEADER_END.search(content)
+    if match:
+        yield content[match.end() :]
+
+
+def _json(content: bytes) -> Iterator[bytes]:
+    if content[:1] not in (b"{", b"["):
+        return
+    try:
+        data = json.loads(content)
+    except ValueError:
+        return
+    yield from (text.encode("utf-8", "replace") for text in _strings(data))
+
+
+def _strings(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield key
+            yield from _strings(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _strings(value)
+
+
+def _form(content: bytes) -> Iterator[bytes]:
+    head = content[:200]
+    if b"=" not in head or b"\n" in head or b" " in head or b"{" in head:
+        return
+    for name, value in parse_qsl(content.decode("utf-8", "replace")):
+        yield name.encode()
+        yield value.encode("utf-8", "replace")
+
+
+def _mime(content: bytes) -> Iterator[bytes]:
+    if not _MIME_HEADER.search(content[:20_000]):
+        return
+    message = email.message_from_bytes(content, policy=email.policy.compat32)
+    for part in message.walk():
+        for name, value in part.items():
+            yield _header(name, str(value))
+        filename = part.get_filename()
+        if filename:
+            yield _decoded(email.utils.collapse_rfc2231_value(filename)).encode("utf-8", "replace")
+        payload = part.get_payload(decode=True)
+        if isinstance(payload, bytes):
+            yield payload
+
+
+def _header(name: str, value: str) -> bytes:
+    """A header field without folding, quoting and encoded words."""
+    unfolded = _decoded(re.sub(r"\r?\n(?=[ \t])", "", value))
+    unquoted = _QUOTED.sub(r"\1", unfolded)
+    return f"{name}: {unfolded}\r\n{unquoted}".encode("utf-8", "replace")
+
+
+def _decoded(value: str) -> str:
+    try:
+        return str(email.header.make_header(email.header.decode_header(value)))
+    except (LookupError, UnicodeError, binascii.Error):
+        return value
+
+
+def _base64(content: bytes) -> Iterator[bytes]:
+    compact = content.replace(b"\r\n", b"").replace(b"\n", b"") if len(content) < 5_000_000 else content
+    for text in (content, compact) if compact != content else (content,):
+        match = _BASE64.fullmatch(text)
+        if match and len(text.rstrip(b"=")) % 4 != 1:
+            padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)
+            try:
+                yield base64.b64decode(padded.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
+            except (binascii.Error, ValueError):
+                continue
+    if b"%" in content[:2000] and len(content) < 10_000:
+        yield unquote_plus(content.decode("latin-1")).encode("utf-8", "replace")
