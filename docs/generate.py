@@ -183,6 +183,10 @@ def _hooks(spec: type[Any]) -> str:
     return table(columns, rows)
 
 
+def _contract() -> str:
+    return (ROOT / "spec" / "src" / "genie_connect_spec" / "contract.md").read_text(encoding="utf-8")
+
+
 def _functions(cls: type[Any]) -> list[tuple[str, Any]]:
     return [
         (name, value) for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("_")
@@ -395,6 +399,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "sandbox-all-capabilities": lambda: _full_table("sandbox"),
     "sandbox-settings": lambda: _settings("sandbox"),
     "capability-names": _capability_names,
+    "contract": _contract,
     "connector-hooks": lambda: _hooks(ConnectorSpec),
     "observer-hooks": lambda: _hooks(ObserverSpec),
     "error-tree": _error_tree,

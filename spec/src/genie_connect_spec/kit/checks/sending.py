@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE: each assertion says itself what is wrong.
 from __future__ import annotations
 
 import asyncio
-import pickle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -285,14 +284,6 @@ async def file_names_arrive(rig: Rig) -> None:
     for name in ("Rechnung März; 2026.pdf", 'the "last" one.pdf'):
         left = await rig.deliver(letter(attachments=[Attachment(filename=name, content=b"%PDF kit")]))
         assert traffic.holds(left.content, name), f"the file name {name!r} is not in what left"
-
-
-@check("GC-SEND-028", after=SENDS)
-async def outcomes_can_be_kept(rig: Rig) -> None:
-    """They are written into journals and sent between processes."""
-    outcome = await rig.outcome(Behaviour.NORMAL)
-    assert pickle.loads(pickle.dumps(outcome)) == outcome  # noqa: S301  # our own, just made
-    assert unstructure(outcome)["recipient"] == outcome.recipient
 
 
 @check("GC-SEND-029", after=SENDS)

@@ -13,7 +13,6 @@ import attrs
 
 from genie_connect.errors import Problem, SecretUnavailable, SettingsError
 from genie_connect.model.codec import unstructure
-from genie_connect.model.schema import json_schema
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import SettingInfo, choices_of, field_types, info_of, redacted, without_none
 from genie_connect.model.validation import Rejected, external_name
@@ -72,13 +71,6 @@ def valid_settings_are_taken(rig: Rig) -> None:
     """Everything else is checked with the settings that the author calls valid."""
     settings = rig.settings
     assert isinstance(settings, rig.info.settings_class)
-
-
-@check("GC-SET-002", after=(GOOD,))
-def an_unknown_setting_is_refused(rig: Rig) -> None:
-    """A misspelt setting that is passed over in silence is a setting that does not work."""
-    error = _refuses(rig, _with(rig, "kit_unknown_setting", 1), "a setting that they do not have")
-    assert any(problem.path == "kit_unknown_setting" for problem in error.problems), "the error does not name it"
 
 
 @check("GC-SET-003", after=(GOOD,))
@@ -162,14 +154,6 @@ def secrets_are_marked(rig: Rig) -> None:
     for each in _all(rig):
         is_secret = each.hint is Secret
         assert each.info.secret == is_secret, f"{each.name}: setting(secret={each.info.secret}) does not fit its type"
-
-
-@check("GC-SET-013", after=(GOOD,))
-def schema_marks_secrets_write_only(rig: Rig) -> None:
-    """A client that reads the schema must know what it may not show."""
-    properties = json_schema(rig.info.settings_class)["properties"]
-    for each in _of_type(rig, Secret):
-        assert properties[each.name].get("writeOnly") is True, f"{each.name} is not writeOnly in the schema"
 
 
 @check("GC-SET-014", after=(GOOD,))
@@ -282,17 +266,6 @@ def hints_lead_somewhere(rig: Rig) -> None:
             assert not choices or value in choices, f"{each.name} is shown if {other} is {value!r}, which is no choice"
         unknown = set(each.info.titles) - set(choices_of(each.hint))
         assert not unknown, f"{each.name} has titles for {unknown}, which are no choices"
-
-
-@check("GC-SET-024", after=(GOOD,))
-def schema_is_complete(rig: Rig) -> None:
-    """Other programs make forms and checks of it."""
-    schema = json_schema(rig.info.settings_class, title=rig.info.title)
-    names = [each.name for each in _all(rig)]
-    assert schema["$schema"].endswith("2020-12/schema") and schema["type"] == "object"
-    assert list(schema["properties"]) == names, "the schema does not have the settings in their order"
-    assert schema["additionalProperties"] is False
-    assert set(schema.get("required", ())) == {each.name for each in _all(rig) if each.required}
 
 
 @check("GC-SET-025", after=(GOOD,))
