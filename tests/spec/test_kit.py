@@ -42,7 +42,7 @@ def test_every_rule_has_its_check_and_every_check_its_rule() -> None:
 
 def test_rules_and_checks_are_of_one_force() -> None:
     """What the contract only advises, the kit does not demand."""
-    written = {id: "SHOULD" if "SHOULD" in text else "MUST" for id, text in rules().items()}
+    written = {rule: "SHOULD" if "SHOULD" in text else "MUST" for rule, text in rules().items()}
     stated = rules().values()
     assert all(("MUST" in text) != ("SHOULD" in text) or text.startswith("`send.") for text in stated)
     assert written == {check.id: check.force.value for check in catalogue()}

@@ -16,6 +16,8 @@ from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.provider import HandedOver, Happenings, ServerThread
 
 RETRY_AFTER_S: Final = 7
+ELSEWHERE: Final = ("127.0.0.1", 9)
+"""Where clients are redirected to, and nobody is."""
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _TURNS: Final = 10
 
@@ -64,14 +66,13 @@ _MISBEHAVED: Final = {
 
 
 class HttpProvider:
-    """The server. ``requests`` holds every request that came whole; ``elsewhere`` is where it sends clients."""
+    """The server. ``requests`` holds every request that came whole;"""
 
     def __init__(
         self,
         answer: Callable[[HttpRequest], Answer],
         *,
         delivers: Callable[[HttpRequest], bool] = delivers,
-        elsewhere: str = "http://127.0.0.1:9/",
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.host = "127.0.0.1"
@@ -79,7 +80,6 @@ class HttpProvider:
         self.requests: list[HttpRequest] = []
         self._answer = answer
         self._delivers = delivers
-        self._elsewhere = elsewhere
         self._ssl_context = ssl_context
         self._behaviour = Behaviour.NORMAL
         self._everywhere = False
@@ -186,7 +186,9 @@ class HttpProvider:
         if behaviour is Behaviour.CLOSED:
             return False
         if behaviour is Behaviour.REDIRECTING:
-            answer = Answer(status=307, headers=FrozenMap({"location": self._elsewhere}), body=b"")
+            answer = Answer(
+                status=307, headers=FrozenMap({"location": f"http://{ELSEWHERE[0]}:{ELSEWHERE[1]}/"}), body=b""
+            )
         else:
             answer = _MISBEHAVED.get(behaviour) or self._answer(request)
         written = _written(answer)

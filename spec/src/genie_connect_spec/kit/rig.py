@@ -41,7 +41,7 @@ DEADLINE_S: Final = 10.0
 """The deadline of a send that is to succeed."""
 SHORT_S: Final = 0.4
 """The deadline of a send that is to meet silence."""
-GRACE_S: Final = 3.0
+GRACE_S: Final = 5.0
 """How much later than its deadline a connector is still waited for, on a busy machine."""
 CONNECTION: Final = "kit"
 
@@ -185,6 +185,7 @@ class Rig:
     def reset(self) -> None:
         """As it was before anything was tried."""
         self.guard.forget()
+        self.attempts = 0
         if self._provider is not None:
             self._provider.behave()
             self._provider.forget()

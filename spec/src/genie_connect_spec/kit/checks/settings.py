@@ -171,7 +171,14 @@ def errors_show_no_secret(rig: Rig) -> None:
     secrets = _of_type(rig, Secret)
     needs(secrets, "it has no secret settings")
     for each in secrets:
-        for value in ([CANARY], {"value": CANARY}, f"{CANARY}\r\n", f"\x00{CANARY}", CANARY * 1000):
+        for value in (
+            [CANARY],
+            {"value": CANARY},
+            f"{CANARY}\r\n",
+            f"\x00{CANARY}",
+            f"{CANARY} {CANARY}",
+            CANARY * 1000,
+        ):
             try:
                 settings = rig.structured(_with(rig, each.name, value))
             except SettingsError as error:
@@ -207,7 +214,7 @@ def settings_do_not_change(rig: Rig) -> None:
 
 def _problem(each: _Setting, value: Any) -> Problem | None:
     """What is wrong with a value by itself, whatever the other settings are."""
-    converted = each.field.converter(value)
+    converted = value if each.field.converter is None else each.field.converter(value)
     return converted.problems[0] if isinstance(converted, Rejected) else None
 
 

@@ -1,0 +1,29 @@
+"""Every hostile connector by name, with the checks that it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+PARTS = ("discovery", "settings", "capabilities", "sending", "failures", "testing", "webhooks", "lifecycle", "safety")
+
+HOSTILE: dict[str, tuple[type[Any], tuple[str, ...]]] = {}
+"""Every hostile connector by name, with the checks that it fails."""
+
+
+def fails(*checks: str) -> Callable[[type[Any]], type[Any]]:
+    """Enter a hostile connector."""
+
+    def enter(cls: type[Any]) -> type[Any]:
+        HOSTILE[cls.__name__] = (cls, checks)
+        return cls
+
+    return enter
+
+
+def hostile() -> dict[str, tuple[type[Any], tuple[str, ...]]]:
+    """All of them."""
+    for part in PARTS:
+        import_module(f"tests.spec.hostile.{part}")
+    return HOSTILE

@@ -1,0 +1,42 @@
+"""The kit finds out every hostile connector, and by the check that is meant for it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from genie_connect_spec.kit import catalogue
+from tests.spec.hostile.honest import Honest
+from tests.spec.hostile.proving import failed, relevant
+from tests.spec.hostile.registry import hostile
+
+
+def test_the_honest_one_keeps_the_whole_contract() -> None:
+    """What the hostile ones are made of fails no check, so what they fail is their own doing."""
+    assert failed(Honest(), catalogue()) == {}
+
+
+@pytest.fixture
+def tidied() -> Iterator[None]:
+    """What a connector leaves to the garbage collector is collected here, and not in somebody else's test."""
+    yield
+    gc.collect()
+
+
+# That hostile ones leave something behind is no fault of this test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", sorted(hostile()))
+def test_a_hostile_connector_fails_its_checks(name: str, request: pytest.FixtureRequest) -> None:
+    """And no others of those that could be meant."""
+    connector, checks = hostile()[name]
+    if any(check.startswith("GC-LIFE") for check in checks):
+        request.getfixturevalue("tidied")
+    found = failed(connector(), relevant(checks))
+    assert sorted(found) == sorted(checks), found
+
+
+def test_there_are_enough_of_them() -> None:
+    """The kit is no better than what it was tried on."""
+    assert len(hostile()) >= 40
