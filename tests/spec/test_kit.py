@@ -5,10 +5,22 @@ from __future__ import annotations
 import re
 from importlib import resources
 
+import pytest
+
 from genie_connect_spec.kit import catalogue
 from genie_connect_spec.kit.check import Force
 
 pytest_plugins = ["pytester"]
+
+CONTRACT = """
+from tests.spec.hostile.capabilities import Perhaps
+from tests.spec.hostile.honest import HonestContract
+
+class TestPerhaps(HonestContract):
+    __test__ = True
+    plugin = Perhaps()
+    waivers = WAIVERS
+"""
 
 
 def test_there_are_enough_checks() -> None:
@@ -46,3 +58,39 @@ def test_rules_and_checks_are_of_one_force() -> None:
     stated = rules().values()
     assert all(("MUST" in text) != ("SHOULD" in text) or text.startswith("`send.") for text in stated)
     assert written == {check.id: check.force.value for check in catalogue()}
+
+
+def run(pytester: pytest.Pytester, waivers: dict[str, str], *checks: str) -> pytest.RunResult:
+    """Run these checks for a connector that fails GC-CAP-009."""
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    pytester.makepyfile(CONTRACT.replace("WAIVERS", repr(waivers)))
+    return pytester.runpytest_inprocess("-q", "-p", "no:xdist", "-k", " or ".join(checks))
+
+
+def test_a_failure_says_what_the_rule_is_and_what_is_wrong(pytester: pytest.Pytester) -> None:
+    """The id leads to the contract, the reason to the mistake; frames of the kit help nobody."""
+    result = run(pytester, {}, "GC-CAP-009", "GC-CAP-010", "GC-DISC-013")
+    result.assert_outcomes(failed=1, passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*GC-CAP-009 MUST:*", "*send.schedule is conditional without a note*"])
+    result.stdout.fnmatch_lines(["honest: 1 passed, 1 not applicable, 1 failed"])
+
+
+def test_a_waiver_is_printed_with_its_reason(pytester: pytest.Pytester) -> None:
+    """Whoever reads the summary sees what is not kept, and why."""
+    result = run(pytester, {"GC-CAP-009": "the provider does not say"}, "GC-CAP-009")
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["honest: GC-CAP-009 is waived: the provider does not say"])
+
+
+def test_a_waiver_that_is_not_needed_is_told(pytester: pytest.Pytester) -> None:
+    """Waivers go when what they were for is put right."""
+    result = run(pytester, {"GC-CAP-010": "no reason any more"}, "GC-CAP-010")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*GC-CAP-010 is waived, and is not needed: take it away*"])
+
+
+@pytest.mark.parametrize("waivers", [{"GC-CAP-009": " "}, {"GC-CAP-999": "there is none"}])
+def test_a_waiver_needs_a_reason_and_a_check(pytester: pytest.Pytester, waivers: dict[str, str]) -> None:
+    """Nothing is waived by accident."""
+    result = run(pytester, waivers, "GC-CAP-010")
+    result.assert_outcomes(failed=1)
