@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from genie_connect.http.standard_webhooks import sign, signing_key
+
 from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest, SmtpProvider
 
 SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 01").decode()

@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 import pytest
+from genie_connect.http.standard_webhooks import signing_key, verify
 
 from genie_connect import Address, Batch, Delivery, Message, ValidationError, WebhookRejected, structure
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.http import NoAnswer, NotSent, Response, verdict_of, verdict_of_error
-from genie_connect.http.standard_webhooks import signing_key, verify
 from genie_connect.mime import compose
 from genie_connect_smtp.classify import classify
 from genie_connect_smtp.stages import Stage

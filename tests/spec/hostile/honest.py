@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from genie_connect.http.standard_webhooks import sign, signing_key, verify
+
 from genie_connect import (
     Batch,
     BounceClass,
@@ -46,7 +48,6 @@ from genie_connect.http import (
     verdict_of,
     verdict_of_error,
 )
-from genie_connect.http.standard_webhooks import sign, signing_key, verify
 from genie_connect.http.target import Origin
 from genie_connect.model.capability import host, yes
 from genie_connect.model.frozen import FrozenMap
