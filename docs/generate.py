@@ -19,7 +19,19 @@ import attrs
 import click
 
 import genie_connect
-from genie_connect import Attachment, Attempt, Event, Message, Outcome, Plan, Receipt, Registry, Suppression, errors
+from genie_connect import (
+    Attachment,
+    Attempt,
+    Event,
+    Message,
+    Outcome,
+    Plan,
+    ProviderTemplate,
+    Receipt,
+    Registry,
+    Suppression,
+    errors,
+)
 from genie_connect.cli.app import app
 from genie_connect.cli.exit_codes import MEANINGS
 from genie_connect.config import (
@@ -169,6 +181,12 @@ _NEEDED_BY = {
     "send.tags": "`tags`",
     "send.metadata": "`metadata`",
     "send.merge": "recipients of a broadcast with `merge` data",
+    "send.amp": "`amp`",
+    "send.templates": "`template`",
+    "send.schedule": "`send_at`",
+    "send.track_opens": "`track_opens`, on or off",
+    "send.track_clicks": "`track_clicks`, on or off",
+    "send.provider_options": "`provider_options` that are not empty",
     "send.international_addresses": "an address with a non-ASCII local part",
 }
 
@@ -411,6 +429,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "suppressions-section": lambda: settings_table(SuppressionsSection),
     "message-fields": lambda: _fields(Message),
     "attachment-fields": lambda: _fields(Attachment),
+    "template-fields": lambda: _fields(ProviderTemplate),
     "receipt-fields": lambda: _fields(Receipt),
     "outcome-fields": lambda: _fields(Outcome),
     "attempt-fields": lambda: _fields(Attempt),

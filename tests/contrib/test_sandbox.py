@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -28,6 +29,8 @@ from genie_connect.model.features import missing, required_by_batch
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.message import FEATURES, Message, Purpose
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
+from genie_connect.model.plain_data import thawed
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.settings import structure_settings
 from genie_connect_contrib.sandbox.behaviour import Behaviour, Refusal, Reply
@@ -163,6 +166,30 @@ async def test_each_copy_of_a_broadcast_has_what_is_its_own(provider: SandboxPro
     assert (second.subject, second.recipients, second.headers) == ("For you", (BOB.email,), {"X-A": "1"})
     assert (second.text, second.html) == ("you/nothing{{", "<b>R&amp;D</b>")
     assert provider.requests == 1
+
+
+async def test_what_only_an_api_carries_arrives(provider: SandboxProvider) -> None:
+    """AMP, tracking switches, a time, options of the provider's own; and a template with each copy's data over it."""
+    when = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+    said = Message(
+        to=[ADA],
+        text="Hi",
+        amp="<p>{{ name }}</p>",
+        send_at=when,
+        track_opens=False,
+        track_clicks=True,
+        provider_options={"sandbox": {"pool": ["a", 1]}},
+    )
+    template = Message(template=ProviderTemplate(id=7, data={"name": "?", "items": [{"n": 1}]}))
+    async with _open(provider) as state:
+        await sandbox.connector_send(state, await _batch(said), _context())
+        named = await _batch(template, [Recipient(address=ADA, merge={"name": "Ada"})])
+        await sandbox.connector_send(state, named, _context())
+    first, second = provider.messages
+    assert (first.amp, first.send_at) == ("<p>{{ name }}</p>", when)
+    assert (first.track_opens, first.track_clicks) == (False, True)
+    assert thawed(first.options) == {"pool": ["a", 1]}
+    assert second.template == ProviderTemplate(id="7", data={"name": "Ada", "items": [{"n": 1}]})
 
 
 async def test_a_field_without_a_value_is_refused_before_anything_is_kept(provider: SandboxProvider) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from genie_connect.model.message import Message, Purpose
     from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
     from genie_connect.model.plan import Plan
+    from genie_connect.model.provider_template import ProviderTemplate
     from genie_connect.model.receipt import Attempt, Receipt
     from genie_connect.model.secret import Secret
     from genie_connect.model.settings import setting, settings
@@ -88,6 +89,7 @@ __all__ = [
     "Plan",
     "Problem",
     "Progress",
+    "ProviderTemplate",
     "Purpose",
     "Reason",
     "Receipt",
@@ -158,6 +160,7 @@ _HOMES = {
     "Plan": "model.plan",
     "Problem": "errors",
     "Progress": "broadcast.handle",
+    "ProviderTemplate": "model.provider_template",
     "Purpose": "model.message",
     "Reason": "model.event",
     "Receipt": "model.receipt",

@@ -32,6 +32,8 @@ from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.delivery.verdict import about_connection, attempt_record, named
 from genie_connect.model.batch import Batch, Cleared, Delivery
 from genie_connect.model.features import missing, required_by_delivery
+from genie_connect.model.capability import Level
+from genie_connect.model.features import estimated_size_bytes, missing, required_by_delivery
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
@@ -79,6 +81,7 @@ class AttemptLoop:
         # A connector sees whom to reach in the deliveries alone: the message still names who was suppressed.
         self._said = attrs.evolve(message, to=(), cc=(), bcc=()) if message.recipients else message
         self._deliveries = deliveries
+        self._size_bytes = estimated_size_bytes(message)
         self._route = route
         self._gate = gate
         self._observers = observers
@@ -128,7 +131,7 @@ class AttemptLoop:
     def _group(self, connection: Connection, now: float) -> list[Pending]:
         """Who goes to this connection together: as many as it takes, or a batch that has to be repeated."""
         name, most_tries = connection.name, self._policy.attempts_per_connection
-        size = chunk_size(connection, broadcast=self._broadcast)
+        size = chunk_size(connection, self._size_bytes, broadcast=self._broadcast)
         group: list[Pending] = []
         for pending in self._pending:
             if not pending.eligible(name, most_tries) or pending.ready_at.get(name, 0.0) > now:
@@ -252,7 +255,7 @@ class AttemptLoop:
             return group if len(await self._still_cleared(group)) == len(group) else self._given_up(group)
         group = await self._still_cleared(group)
         able = [pending for pending in group if self._able(connection, pending)]
-        size = chunk_size(connection, broadcast=self._broadcast)
+        size = chunk_size(connection, self._size_bytes, broadcast=self._broadcast)
         return able if size is None else able[:size]
 
     def _able(self, connection: Connection, pending: Pending) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -88,6 +89,10 @@ class Connection:
         if current is not None and current.effective:
             return current
         return self._announced or current or self._declared
+
+    def now(self) -> datetime:
+        """The time, by the clock of the host."""
+        return self._clock.now()
 
     def learn(self, table: CapabilityTable) -> None:
         """Keep what a connector test found out, until a send has asked the server again."""

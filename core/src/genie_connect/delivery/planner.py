@@ -11,7 +11,7 @@ from genie_connect.contract import Kind
 from genie_connect.delivery.breaker import BreakerState
 from genie_connect.delivery.connection import Connection
 from genie_connect.model.capability import TITLES, CapabilityTable, Level
-from genie_connect.model.features import estimated_size_bytes, offered, required
+from genie_connect.model.features import estimated_size_bytes, exceeded, offered, options_problem, required
 from genie_connect.model.message import Message
 from genie_connect.model.plan import Emulated, PassedOver, Plan
 
@@ -64,17 +64,25 @@ def make_route(
         order=tuple(connection.name for connection in chosen),
         passed_over=tuple(passed_over),
         emulated=tuple(item for connection in chosen for item in _emulated(connection, needed, broadcast=broadcast)),
-        chunk=chunk_size(chosen[0], broadcast=broadcast) if chosen else None,
+        chunk=chunk_size(chosen[0], size_bytes, broadcast=broadcast) if chosen else None,
     )
     return Route(plan=plan, connections=tuple(chosen), paused=tuple(paused))
 
 
-def chunk_size(connection: Connection, *, broadcast: bool) -> int | None:
-    """How many recipients one call to this connection may have; ``None`` is no limit."""
+def chunk_size(connection: Connection, size_bytes: int, *, broadcast: bool) -> int | None:
+    """How many recipients one call to this connection may have; ``None`` is no limit.
+
+    ``size_bytes`` is what each copy of a broadcast adds to the call.
+    """
     table = connection.capabilities
     if broadcast and not batches(table):
         return 1
-    limit = table.limit("send.batch", "max_batch") if broadcast else table.limit("send.transactional", "max_recipients")
+    if not broadcast:
+        limit = table.limit("send.transactional", "max_recipients")
+    else:
+        room = table.limit("send.batch", "max_batch_bytes")
+        limits = (table.limit("send.batch", "max_batch"), None if room is None else room // size_bytes)
+        limit = min((each for each in limits if each is not None), default=None)
     # A server that announces a limit of none at all still gets one at a time: it may say so for each.
     return None if limit is None else max(1, limit)
 
@@ -104,6 +112,10 @@ def _reasons(
         if not offered(name, table):
             note = table[name].note
             yield f"it does not support {TITLES.get(name, name)} ({name})" + (f": {note}" if note else "")
+    options = options_problem(message, table)
+    if options:
+        yield options
+    yield from exceeded(message, table, now=connection.now())
     limit = table.limit("send.transactional", "max_message_bytes")
     if limit is not None and size_bytes > limit:
         yield f"the message has about {size_bytes} bytes and it takes at most {limit}"

@@ -49,6 +49,8 @@ TITLES = HEADLINES | {
     "send.track_opens": "Open tracking",
     "send.track_clicks": "Click tracking",
     "send.templates": "Provider templates",
+    "send.amp": "AMP bodies",
+    "send.provider_options": "Options of the provider's own",
     "events.signature": "Signed webhooks",
     "events.inbound": "Inbound mail",
     "lookup": "Look-up of unknown outcomes",

@@ -134,11 +134,14 @@ class Texts:
     text: str | None
     html: str | None
     headers: FrozenMap[str]
+    amp: str | None = None
 
 
 def plain_texts(message: Message) -> Texts:
     """What the message says, every brace as it stands."""
-    return Texts(subject=message.subject, text=message.text, html=message.html, headers=message.headers)
+    return Texts(
+        subject=message.subject, text=message.text, html=message.html, headers=message.headers, amp=message.amp
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +156,7 @@ class Template:
     html: tuple[Segment, ...] | None
     headers: FrozenMap[tuple[Segment, ...]]
     active: bool
+    amp: tuple[Segment, ...] | None = None
     names: MergeFields = attrs.field(init=False)
     _in_texts: tuple[str, ...] = attrs.field(init=False, repr=False)
     _in_headers: FrozenMap[tuple[str, ...]] = attrs.field(init=False, repr=False)
@@ -161,7 +165,7 @@ class Template:
 
     @names.default
     def _names(self) -> MergeFields:
-        texts = (self.subject, self.text or (), self.html or (), *self.headers.values())
+        texts = (self.subject, self.text or (), self.html or (), self.amp or (), *self.headers.values())
         found = [segment for segments in texts for segment in segments if isinstance(segment, Field)]
         required = _required(*texts)
         optional = dict.fromkeys(field.name for field in found if field.name not in required)
@@ -169,7 +173,7 @@ class Template:
 
     @_in_texts.default
     def _required_in_texts(self) -> tuple[str, ...]:
-        return _required(self.subject, self.text or (), self.html or ())
+        return _required(self.subject, self.text or (), self.html or (), self.amp or ())
 
     @_in_headers.default
     def _required_in_headers(self) -> FrozenMap[tuple[str, ...]]:
@@ -202,6 +206,7 @@ class Template:
             headers=FrozenMap(
                 {name: "" if name.lower() in replaced else self.header_of(name, merge) for name in self.headers}
             ),
+            amp=None if self.amp is None else rendered(self.amp, merge, escaped),
         )
 
     def subject_of(self, merge: Mapping[str, str]) -> str:
@@ -287,7 +292,9 @@ def _problems_of(make: Callable[[Mapping[str, str]], str], merge: Mapping[str, s
 
 def template_of(message: Message) -> Template:
     """The message as a template. Raises ``ValidationError`` for braces that are no field, with each one's place."""
-    return template_of_texts(plain_texts(message))
+    template = template_of_texts(plain_texts(message))
+    # What a template at the provider is filled in with cannot be seen from here.
+    return template if message.template is None else attrs.evolve(template, active=True)
 
 
 def literal_template_of(message: Message) -> Template:
@@ -299,6 +306,7 @@ def literal_template_of(message: Message) -> Template:
         html=None if texts.html is None else _literal(_one_line_end(texts.html)),
         headers=FrozenMap({name: _literal(value) for name, value in texts.headers.items()}),
         active=False,
+        amp=None if texts.amp is None else _literal(_one_line_end(texts.amp)),
     )
 
 
@@ -319,13 +327,14 @@ def template_of_texts(texts: Texts) -> Template:
             problems.extend(error.under(path))
             return ()
 
-    every = (texts.subject, texts.text or "", texts.html or "", *texts.headers.values())
+    every = (texts.subject, texts.text or "", texts.html or "", texts.amp or "", *texts.headers.values())
     template = Template(
         subject=parsed("subject", texts.subject),
         text=None if texts.text is None else parsed("text", _one_line_end(texts.text)),
         html=None if texts.html is None else parsed("html", _one_line_end(texts.html)),
         headers=FrozenMap({name: parsed(f"headers[{name!r}]", value) for name, value in texts.headers.items()}),
         active=any("{{" in text for text in every),
+        amp=None if texts.amp is None else parsed("amp", _one_line_end(texts.amp)),
     )
     if problems:
         raise ValidationError(problems, what="message")

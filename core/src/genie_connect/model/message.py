@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,8 @@ from genie_connect.model.address import Address, AddressesLike, AddressLike, add
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.headers import header_map
+from genie_connect.model.plain_data import frozen_object
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect.model.validation import attempt, each, settle
 
 MAX_TAGS = 50
@@ -128,12 +131,68 @@ def _checked_purpose(value: Purpose | str) -> Purpose:
         raise ValidationError.single("", f"{value!r} is not a purpose", f"use {choices}") from None
 
 
+def _to_template(value: ProviderTemplate | Mapping[str, Any] | None) -> ProviderTemplate | None:
+    return attempt(_template, value)
+
+
+def _template(value: object) -> ProviderTemplate | None:
+    if value is None or isinstance(value, ProviderTemplate):
+        return value
+    raise ValidationError.single("", f"must be a ProviderTemplate, not {type(value).__name__}")
+
+
+def _to_moment(value: datetime | None) -> datetime | None:
+    return attempt(_moment, value)
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise ValidationError.single("", f"must be a time, not {type(value).__name__}")
+    if value.tzinfo is None:
+        raise ValidationError.single("", "has no time zone", "give the time in UTC")
+    return value.astimezone(UTC)
+
+
+def _to_switch(value: bool | None) -> bool | None:
+    return attempt(_switch, value)
+
+
+def _switch(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise ValidationError.single("", f"must be true or false, not {type(value).__name__}", "or leave it out")
+
+
+def _to_options(value: Mapping[str, Mapping[str, Any]] | None) -> FrozenMap[FrozenMap[Any]]:
+    return attempt(_options, value)
+
+
+def _options(value: Mapping[str, Mapping[str, Any]] | None) -> FrozenMap[FrozenMap[Any]]:
+    options = frozen_object(value)
+    problems = [
+        Problem(f"[{name!r}]", "must be an object", "give the options of each connector under its id")
+        for name, given in options.items()
+        if not isinstance(given, FrozenMap)
+    ]
+    if problems:
+        raise ValidationError(problems)
+    return options
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class Message:
     """A message: sender, recipients, subject, bodies, files, and what is kept about it.
 
     Without ``from_`` the connection's default From is used. ``envelope_from`` is where bounces go (RFC 5321
     reverse-path); without it they go to the From address. ``tags`` and ``metadata`` come back with events.
+
+    ``amp`` is the AMP form of the HTML. ``template`` takes the place of the bodies. ``send_at`` is when the provider is
+    to send. ``track_opens`` and ``track_clicks`` switch the provider's tracking on or off; ``None`` leaves it to the
+    account. ``provider_options`` holds, by connector id, what is laid over that connector's request last; a message
+    that has any goes only by connectors that it names, be it with an empty object.
+
     Raises ``ValidationError`` with every problem found.
     """
 
@@ -151,18 +210,29 @@ class Message:
     tags: tuple[str, ...] = attrs.field(default=(), converter=_tags)
     metadata: FrozenMap[str] = attrs.field(default=EMPTY, converter=_metadata)
     purpose: Purpose = attrs.field(default=Purpose.TRANSACTIONAL, converter=_purpose)
+    amp: str | None = attrs.field(default=None, converter=_body)
+    template: ProviderTemplate | None = attrs.field(default=None, converter=_to_template)
+    send_at: datetime | None = attrs.field(default=None, converter=_to_moment)
+    track_opens: bool | None = attrs.field(default=None, converter=_to_switch)
+    track_clicks: bool | None = attrs.field(default=None, converter=_to_switch)
+    provider_options: FrozenMap[FrozenMap[Any]] = attrs.field(default=EMPTY, converter=_to_options)
 
     def __attrs_post_init__(self) -> None:
         settle(self, self._rules)
 
     def _rules(self) -> Iterable[Problem]:
-        if self.text is None and self.html is None and not self.attachments:
+        bodies = self.text is not None or self.html is not None
+        if not bodies and not self.attachments and self.template is None:
             yield Problem("text", "there is nothing to send", "give text, html or an attachment")
+        if self.amp is not None and not bodies:
+            yield Problem("amp", "stands alone, and most readers show no AMP", "give html or text as well")
+        if self.template is not None and (bodies or self.amp is not None):
+            yield Problem("template", "stands beside bodies, which it has itself", "leave text, html and amp out")
         referenced = set(_CID_REFERENCE.findall(self.html or ""))
         ids = [attachment.content_id for attachment in self.attachments if attachment.content_id]
         for content_id in sorted({given for given in ids if ids.count(given) > 1}):
             yield Problem("attachments", f"two inline images have the Content-ID {content_id!r}", "give each its own")
-        if ids and self.html is None:
+        if ids and self.html is None and self.template is None:
             yield Problem("attachments", "an inline image needs an HTML body that shows it", "give html")
         for content_id in sorted(referenced - set(ids)):
             fix = f"attach it with content_id={content_id!r}"
@@ -209,5 +279,10 @@ FEATURES: dict[str, Callable[[Message], bool]] = {
     "send.envelope_sender": lambda message: message.envelope_from is not None,
     "send.tags": lambda message: bool(message.tags),
     "send.metadata": lambda message: bool(message.metadata),
+    "send.amp": lambda message: message.amp is not None,
+    "send.templates": lambda message: message.template is not None,
+    "send.schedule": lambda message: message.send_at is not None,
+    "send.track_opens": lambda message: message.track_opens is not None,
+    "send.track_clicks": lambda message: message.track_clicks is not None,
 }
 """The capability that each feature of a message needs."""

@@ -191,7 +191,9 @@ def _with_converters(cls: type[Any], fields: list[attrs.Attribute[Any]]) -> list
 
         return convert
 
-    return [field.evolve(converter=converter(field.name, info_of(field))) for field in fields]
+    # What a class of settings has of its own stands before what it shares with others.
+    own_first = sorted(fields, key=lambda field: field.inherited)  # type: ignore[attr-defined]  # the stubs lack it
+    return [field.evolve(converter=converter(field.name, info_of(field))) for field in own_first]
 
 
 def _checked(value: Any, hint: Any, info: SettingInfo) -> Any:

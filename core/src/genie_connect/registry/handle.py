@@ -22,7 +22,7 @@ from genie_connect.model.batch import Batch
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Diagnosis, Status, Step
 from genie_connect.model.event import Event
-from genie_connect.model.features import missing, required_by_batch
+from genie_connect.model.features import missing, options_problem, required_by_batch
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.schema import json_schema
@@ -118,6 +118,8 @@ class ConnectorHandle:
         lacking = missing(required_by_batch(batch), table)
         if lacking:
             return refused(recipients, f"{self.info.title} does not support {', '.join(lacking)}")
+        if options := options_problem(batch.message, table):
+            return refused(recipients, f"{self.info.title} cannot be used: {options}")
         try:
             work = self._awaitable("connector_send", state=state, batch=batch, context=context)
             result = await bounded(work, context.remaining_s() + GRACE_S)

@@ -11,7 +11,10 @@ from genie_connect.http import Limits, Response, Verdict, strict_json
 from genie_connect.model.address import Address
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Delivery
+from genie_connect.model.codec import unstructure
+from genie_connect.model.frozen import EMPTY
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
+from genie_connect.model.plain_data import thawed
 
 ERRORS = {
     "sender_refused": Verdict(
@@ -55,6 +58,12 @@ def request_body(batch: Batch) -> bytes:
             "headers": dict(message.headers),
             "tags": list(message.tags),
             "metadata": dict(message.metadata),
+            "amp": message.amp,
+            "template": None if message.template is None else unstructure(message.template),
+            "send_at": None if message.send_at is None else message.send_at.isoformat(),
+            "track_opens": message.track_opens,
+            "track_clicks": message.track_clicks,
+            "options": thawed(message.provider_options.get("sandbox", EMPTY)),
             "copies": [_copy(delivery) for delivery in batch.deliveries],
         }
     ).encode()

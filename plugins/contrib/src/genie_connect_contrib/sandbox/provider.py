@@ -48,6 +48,7 @@ from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.merge import Texts, template_of_texts
 from genie_connect.webhooks.signatures import sign, signing_key
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect_contrib.sandbox.behaviour import NORMAL, Behaviour, Refusal, Reply
 from genie_connect_contrib.sandbox.records import Copy, Result, SandboxMessage, Submission
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
@@ -398,12 +399,31 @@ def _message(
         headers=FrozenMap({**_not_replaced(texts.headers, copy.headers), **copy.headers}),
         tags=submission.tags,
         metadata=FrozenMap({**submission.metadata, **copy.metadata}),
+        amp=texts.amp,
+        template=_template(submission, copy),
+        send_at=submission.send_at,
+        track_opens=submission.track_opens,
+        track_clicks=submission.track_clicks,
+        options=submission.options,
     )
+
+
+def _template(submission: Submission, copy: Copy) -> ProviderTemplate | None:
+    template = submission.template
+    if template is None or not copy.merge:
+        return template
+    return attrs.evolve(template, data=FrozenMap({**template.data, **copy.merge}))
 
 
 def _texts(submission: Submission, copy: Copy) -> Texts:
     """What the copy says. Raises ``ValidationError`` for a field without a value, or a value that does not fit."""
-    texts = Texts(subject=submission.subject, text=submission.text, html=submission.html, headers=submission.headers)
+    texts = Texts(
+        subject=submission.subject,
+        text=submission.text,
+        html=submission.html,
+        headers=submission.headers,
+        amp=submission.amp,
+    )
     return texts if copy.merge is None else template_of_texts(texts).texts(copy.merge, copy.headers)
 
 

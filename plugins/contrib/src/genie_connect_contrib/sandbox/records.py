@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import attrs
 
 from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect_contrib.sandbox.behaviour import Refusal
 
 
@@ -59,11 +61,20 @@ class Submission:
     headers: FrozenMap[str] = EMPTY
     tags: tuple[str, ...] = ()
     metadata: FrozenMap[str] = EMPTY
+    amp: str | None = None
+    template: ProviderTemplate | None = None
+    send_at: datetime | None = None
+    track_opens: bool | None = None
+    track_clicks: bool | None = None
+    options: FrozenMap[Any] = EMPTY
 
 
 @attrs.frozen(kw_only=True)
 class SandboxMessage:
-    """A copy that was kept, merge fields filled in. ``recipients`` are those it was accepted for."""
+    """A copy that was kept, merge fields filled in. ``recipients`` are those it was accepted for.
+
+    A ``template`` has the merge data of the copy laid over its own; there are no templates to fill in.
+    """
 
     id: str
     message_id: str
@@ -83,6 +94,12 @@ class SandboxMessage:
     headers: FrozenMap[str]
     tags: tuple[str, ...]
     metadata: FrozenMap[str]
+    amp: str | None = None
+    template: ProviderTemplate | None = None
+    send_at: datetime | None = None
+    track_opens: bool | None = None
+    track_clicks: bool | None = None
+    options: FrozenMap[Any] = EMPTY
 
 
 @attrs.frozen(kw_only=True)
