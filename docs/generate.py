@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -32,6 +33,7 @@ from genie_connect import (
     Suppression,
     errors,
 )
+from genie_connect.api import ApiConnector
 from genie_connect.cli.app import app
 from genie_connect.cli.exit_codes import MEANINGS
 from genie_connect.config import (
@@ -42,16 +44,22 @@ from genie_connect.config import (
     SuppressionsSection,
 )
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
-from genie_connect.model.capability import HEADLINES, TITLES
+from genie_connect.model.capability import HEADLINES, TITLES, Level
 from genie_connect.model.message import FEATURES
+from genie_connect.model.outcome import Retry
 from genie_connect.model.plan import Emulated, PassedOver
 from genie_connect.model.schema import settings_table
 from genie_connect.model.validation import external_name
+from genie_connect_contrib import postmark, resend
 from genie_connect_smtp.classify import Rule, reply_rules
 from genie_connect_smtp.hints import troubleshooting_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
+API_CONNECTORS: dict[str, ApiConnector[Any]] = {
+    module.connector.info.id: module.connector for module in (postmark, resend)
+}
+"""The API connectors that have a page."""
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -110,7 +118,44 @@ def _settings(connector: str) -> str:
 
 
 def _registry() -> Registry:
-    return Registry.discover(allow=["smtp", "sandbox"], safe_mode=True, strict=True)
+    return Registry.discover(allow=["smtp", "sandbox", *API_CONNECTORS], safe_mode=True, strict=True)
+
+
+def _limits(connector: str) -> str:
+    rows = [
+        (entry.title, f"`{name}`", f"{limit:,}")
+        for entry in _registry()[connector].capabilities()
+        for name, limit in entry.limits.items()
+    ]
+    return table(("Of", "Limit", "At most"), rows)
+
+
+def _errors(connector: str) -> str:
+    entries = API_CONNECTORS[connector].errors.items()
+    return table(
+        ("Answer", "Outcome", "Reason", "Tried again", "What to do"),
+        [
+            (f"`{word}`", verdict.state.value, f"`{verdict.reason}`", _AGAIN[verdict.retry], verdict.hint or "")
+            for word, verdict in entries
+        ],
+    )
+
+
+_AGAIN = {Retry.NEVER: "no", Retry.SAME: "here", Retry.OTHER: "elsewhere", Retry.ANY: "here or elsewhere"}
+
+
+def _feature_matrix() -> str:
+    tables = {name: _registry()[name].capabilities() for name in ("smtp", *API_CONNECTORS)}
+    titles = [_registry()[name].info.title for name in tables]
+    rows = [
+        (title, *(_MARKS[entries[name].level] for entries in tables.values()))
+        for name, title in TITLES.items()
+        if name != "suppressions"
+    ]
+    return table(("Capability", *titles), rows)
+
+
+_MARKS = {Level.YES: "yes", Level.CONDITIONAL: "on conditions", Level.HOST: "by the host", Level.NO: ""}
 
 
 # SMTP hints
@@ -416,6 +461,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "sandbox-capabilities": lambda: _short_table("sandbox"),
     "sandbox-all-capabilities": lambda: _full_table("sandbox"),
     "sandbox-settings": lambda: _settings("sandbox"),
+    "feature-matrix": _feature_matrix,
     "capability-names": _capability_names,
     "contract": _contract,
     "connector-hooks": lambda: _hooks(ConnectorSpec),
@@ -441,6 +487,17 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "exit-codes": _exit_codes,
     "api": _api,
+}
+PARTS |= {
+    f"{connector}-{part}": partial(make, connector)
+    for connector in API_CONNECTORS
+    for part, make in {
+        "settings": _settings,
+        "capabilities": _short_table,
+        "all-capabilities": _full_table,
+        "limits": _limits,
+        "errors": _errors,
+    }.items()
 }
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ from genie_connect.registry.isolation import called, explained
 if TYPE_CHECKING:
     import importlib_metadata
 
-FIRST_PARTY = {"smtp": "genie-connect-smtp", "sandbox": "genie-connect-contrib"}
+_CONTRIB = (
+    "sandbox resend ses sendgrid mailgun postmark mailtrap brevo mailersend mailjet "
+    "sparkpost mandrill ahasend azure cloudflare msgraph gmail postal file maildir"
+)
+FIRST_PARTY = {"smtp": "genie-connect-smtp", **dict.fromkeys(_CONTRIB.split(), "genie-connect-contrib")}
 """Ids that belong to our own packages, which no other may offer."""
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 SAFE_MODE = "GENIE_CONNECT_SAFE_MODE"

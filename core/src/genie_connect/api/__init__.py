@@ -1,0 +1,50 @@
+"""What a connector for an HTTP API is made of: the hooks once for all, and the pieces that a provider's mapping needs.
+
+A provider's module has a settings class, a table, and a class that inherits from ``ApiConnector``; see there. Importing
+this package loads no HTTP client: that is for whoever opens a connection.
+"""
+
+from genie_connect.api import verdicts
+from genie_connect.api.call import (
+    JSON,
+    Call,
+    Result,
+    Said,
+    decoded,
+    encoded,
+    filled,
+    json_call,
+    object_in,
+    text_at,
+    with_options,
+)
+from genie_connect.api.connector import ApiConnector, ApiState
+from genie_connect.api.job import Copy, File, Job, job_of
+from genie_connect.api.settings import ApiSettings
+from genie_connect.api.steps import Account
+from genie_connect.api.tokens import Tokens, tokens_of
+
+__all__ = [
+    "JSON",
+    "Account",
+    "ApiConnector",
+    "ApiSettings",
+    "ApiState",
+    "Call",
+    "Copy",
+    "File",
+    "Job",
+    "Result",
+    "Said",
+    "Tokens",
+    "decoded",
+    "encoded",
+    "filled",
+    "job_of",
+    "json_call",
+    "object_in",
+    "text_at",
+    "tokens_of",
+    "verdicts",
+    "with_options",
+]

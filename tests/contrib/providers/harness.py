@@ -1,0 +1,174 @@
+"""What the suite needs of a provider: its settings, its description, its answers; and a batch handed over to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry as Schemas
+from referencing import Resource
+from referencing.jsonschema import DRAFT202012
+
+from genie_connect import Registry
+from genie_connect.api import ApiConnector, ApiState
+from genie_connect.clock import SystemClock
+from genie_connect.contract import SendContext
+from genie_connect.delivery.suppression import SuppressionGate
+from genie_connect.http import FakeHttpClient, Response, TransportError
+from genie_connect.http.fake import Request
+from genie_connect.model.address import Address
+from genie_connect.model.batch import Batch, Delivery, Recipient
+from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.message import Message
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.settings import structure_settings
+from genie_connect.registry import ConnectorHandle
+
+SECRET = "key-that-nobody-may-see"
+SHOP = Address.parse("Shop <shop@example.com>")
+SPECS = os.environ.get("GENIE_CONNECT_PROVIDER_SPECS", "")
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """An answer, and the outcome that everybody it is about has."""
+
+    name: str
+    answer: Response | TransportError
+    state: str
+    reason: str | None
+    retry: str = "never"
+    retry_after_s: float | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Provider:
+    """A provider as the suite sees it.
+
+    ``accepts`` answers a good request. ``reached`` are the addresses that a request would have mail sent to. ``check``
+    raises for a request that the vendor's description does not allow; ``unchecked`` are requests by path that the
+    description does not have. ``accepted_id`` is the id in ``accepts`` for a single copy.
+    """
+
+    connector: ApiConnector[Any]
+    settings: Mapping[str, Any]
+    accepts: Callable[[Request], Response]
+    reached: Callable[[Request], Sequence[str]]
+    check: Callable[[Request], None]
+    accepted_id: str
+    answers: Sequence[Expected]
+    credentials: Mapping[str, str]
+    account: Response | None = None
+
+    @property
+    def id(self) -> str:
+        """The connector's id."""
+        return self.connector.info.id
+
+    def made_settings(self, **more: Any) -> Any:
+        """Settings with a secret that can be looked for."""
+        return structure_settings(self.connector.info.settings_class, {**self.settings, **more})
+
+    def handle(self) -> ConnectorHandle:
+        """The connector as a host calls it; faults in it raise."""
+        registry = Registry(strict=True)
+        registry.register(self.id, self.connector)
+        return registry[self.id]
+
+    def state(self, client: FakeHttpClient, **more: Any) -> ApiState[Any]:
+        """An open connection over a client that never leaves the process."""
+        settings = self.made_settings(**more)
+        return ApiState(settings=settings, client=client, authorization=self.connector.authorization(settings))
+
+    async def send(
+        self, batch: Batch, answer: Callable[[Request], Response | TransportError] | None = None, **more: Any
+    ) -> tuple[list[Request], list[Outcome]]:
+        """The requests that a batch becomes, and its outcomes."""
+        client = FakeHttpClient(answer or self.accepts)
+        handle = self.handle()
+        state = self.state(client, **more)
+        table = handle.capabilities(state.settings)
+        return client.requests, list(await handle.send(state, batch, context(), table))
+
+
+def context(*, key: str | None = "key-1", attempt: str = "a1b2c3d4e5f60718") -> SendContext:
+    """A context with a minute left."""
+    return SendContext(attempt_id=attempt, deadline=SystemClock().monotonic() + 60, idempotency_key=key)
+
+
+async def batch_of(message: Message, recipients: Sequence[Recipient] = ()) -> Batch:
+    """One copy to everybody in the message, or one to each recipient, as the core hands them over."""
+    gate = SuppressionGate()
+    if not recipients:
+        cleared = (await gate.clear(message.recipients, message.purpose)).cleared
+        deliveries = [Delivery(message_id="<1@example.com>", recipients=cleared, to=message.to, cc=message.cc)]
+    else:
+        merging = "{{" in f"{message.subject}{message.text}{message.html}{message.amp}" or message.template is not None
+        deliveries = [
+            Delivery(
+                message_id=f"<{number}@example.com>",
+                recipients=(await gate.clear([each.address], message.purpose)).cleared,
+                to=(each.address,),
+                merge=each.merge if merging else None,
+                headers=each.headers,
+                metadata=each.metadata,
+            )
+            for number, each in enumerate(recipients)
+        ]
+    said = attrs.evolve(message, to=(), cc=(), bcc=())
+    return Batch(message=said, sender=message.from_ or SHOP, deliveries=tuple(deliveries))
+
+
+def document(path: str) -> Any:
+    """A description of a vendor; the test is skipped where there are none."""
+    if not SPECS:
+        pytest.skip("GENIE_CONNECT_PROVIDER_SPECS names no folder with the vendors' descriptions")
+    return json.loads((Path(SPECS) / path).read_text(encoding="utf-8"))
+
+
+def openapi(
+    path: str, *, media: str = "application/json", overlay: Callable[[Any], None] | None = None
+) -> Callable[[str, Any], None]:
+    """What checks the body of a request, by its path in the vendor's OpenAPI description."""
+    validators: dict[str, Draft202012Validator] = {}
+
+    def check(operation: str, body: Any) -> None:
+        if operation not in validators:
+            described = document(path)
+            if overlay:
+                overlay(described)
+            schemas = Schemas().with_resource("urn:spec", Resource.from_contents(described, DRAFT202012))
+            pointer = f"{_escaped(operation)}/post/requestBody/content/{_escaped(media)}/schema"
+            validators[operation] = Draft202012Validator({"$ref": f"urn:spec#/paths/{pointer}"}, registry=schemas)
+        problems = [f"{error.json_path}: {error.message[:300]}" for error in validators[operation].iter_errors(body)]
+        assert not problems
+
+    return check
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
+
+
+def answer(status: int, body: Any = None, **headers: str) -> Response:
+    """An answer with JSON, or with nothing."""
+    named = FrozenMap({name.replace("_", "-"): value for name, value in headers.items()})
+    return Response(status=status, headers=named, body=b"" if body is None else json.dumps(body).encode())
+
+
+def said(request: Request) -> Any:
+    """The JSON of a request."""
+    return json.loads(request.content)
+
+
+def emails(text: str | Sequence[str] | None) -> list[str]:
+    """The addresses in a list of mailboxes, as text or one by one."""
+    from email.utils import getaddresses
+
+    return [email for _, email in getaddresses([text] if isinstance(text, str) else list(text or []))]
