@@ -135,7 +135,10 @@ def document(path: str) -> Any:
 def openapi(
     path: str, *, media: str = "application/json", overlay: Callable[[Any], None] | None = None
 ) -> Callable[[str, Any], None]:
-    """What checks the body of a request, by its path in the vendor's OpenAPI description."""
+    """What checks the body of a request, by its path in the vendor's OpenAPI description.
+
+    ``overlay`` corrects what is known to be wrong in the description.
+    """
     validators: dict[str, Draft202012Validator] = {}
 
     def check(operation: str, body: Any) -> None:
@@ -144,16 +147,29 @@ def openapi(
             if overlay:
                 overlay(described)
             schemas = Schemas().with_resource("urn:spec", Resource.from_contents(described, DRAFT202012))
-            pointer = f"{_escaped(operation)}/post/requestBody/content/{_escaped(media)}/schema"
-            validators[operation] = Draft202012Validator({"$ref": f"urn:spec#/paths/{pointer}"}, registry=schemas)
+            pointer = _pointer(described, "paths", operation, "post", "requestBody", "content", media, "schema")
+            validators[operation] = Draft202012Validator({"$ref": f"urn:spec#{pointer}"}, registry=schemas)
         problems = [f"{error.json_path}: {error.message[:300]}" for error in validators[operation].iter_errors(body)]
         assert not problems
 
     return check
 
 
-def _escaped(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
+def _pointer(document: Any, *steps: str) -> str:
+    """The JSON pointer to a place in a document, references on the way followed."""
+    way: list[str] = []
+    for step in steps:
+        way.append(step)
+        node = document
+        for part in way:
+            node = node[part]
+        if isinstance(node, dict) and set(node) == {"$ref"}:
+            way = [_unescaped(part) for part in node["$ref"].removeprefix("#/").split("/")]
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in way)
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
 
 
 def answer(status: int, body: Any = None, **headers: str) -> Response:

@@ -24,7 +24,7 @@ class Call:
 
     copies: tuple[Copy, ...] = attrs.field(repr=False)
     path: str
-    content: bytes = attrs.field(repr=False)
+    content: bytes = attrs.field(default=b"", repr=False)
     headers: FrozenMap[str] = attrs.field(default=JSON, repr=False)
     method: str = "POST"
 

@@ -30,13 +30,14 @@ The entry point names the object: ``acme = "acme_connect:connector"``.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
-from genie_connect.api.call import Call, Result, Said, object_in, text_at
+from genie_connect.api.call import Call, Result, Said, decoded, object_in, text_at
 from genie_connect.api.job import Copy, Job, job_of
 from genie_connect.api.refusals import not_shown, unreadable
 from genie_connect.api.settings import ApiSettings
@@ -214,6 +215,16 @@ class ApiConnector(Generic[S]):
         return await state.client.request(
             call.method, call.path, headers=headers, content=call.content, timeout_s=context.remaining_s()
         )
+
+    async def found(self, state: ApiState[S], path: str) -> Any:
+        """The JSON that a GET finds, or ``None``: for look-ups, where finding nothing proves nothing."""
+        call = Call(copies=(), path=path, method="GET")
+        context = SendContext(attempt_id="look-up", deadline=math.inf)
+        try:
+            response = await self.ask(state, call, context)
+        except TransportError:
+            return None
+        return decoded(response) if response.ok else None
 
     def outcomes(
         self, call: Call, found: Response | TransportError, context: SendContext

@@ -45,6 +45,7 @@ def tokens_of(job: Job, spelled: Callable[[str], str]) -> Tokens:
     template: Template = template_of(message)
     fields: dict[str, tuple[Field, bool]] = {}
     names: dict[tuple[Field, bool], str] = {}
+    stem = _stem(template, spelled)
 
     def written(segments: Iterable[Segment] | None, *, in_html: bool = False) -> str | None:
         if segments is None:
@@ -54,7 +55,7 @@ def tokens_of(job: Job, spelled: Callable[[str], str]) -> Tokens:
     def named(field: Field, in_html: bool) -> str:
         known = names.get((field, in_html))
         if known is None:
-            known = names[field, in_html] = f"f{len(names)}"
+            known = names[field, in_html] = f"{stem}{len(names)}"
             fields[known] = (field, in_html)
         return known
 
@@ -66,3 +67,13 @@ def tokens_of(job: Job, spelled: Callable[[str], str]) -> Tokens:
         amp=written(template.amp, in_html=True),
     )
     return Tokens(texts=texts, fields=FrozenMap(fields))
+
+
+def _stem(template: Template, spelled: Callable[[str], str]) -> str:
+    """What tokens begin with, so that none of them stands in the text already."""
+    every = (template.subject, template.text or (), template.html or (), template.amp or ())
+    said = "\n".join(each for segments in every for each in segments if isinstance(each, str))
+    stem = "f"
+    while spelled(stem)[: spelled(stem).index(stem) + len(stem)] in said:
+        stem += "x"
+    return stem

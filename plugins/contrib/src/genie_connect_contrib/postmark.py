@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from genie_connect.api import (
+    ATTEMPT,
     Account,
     ApiConnector,
     ApiSettings,
@@ -33,20 +34,17 @@ from genie_connect.api import (
 from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import ValidationError
 from genie_connect.hookspecs import hookimpl
-from genie_connect.http import Response, TransportError
-from genie_connect.model.address import Address
-from genie_connect.model.capability import CapabilityTable, conditional, host, yes
+from genie_connect.http import Response
+from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.message import Purpose
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
 
-ATTEMPT = "genie_attempt"
-"""The entry of the metadata that an attempt is looked up by; so the message's own may have one less than the ten."""
 URLS = {"": "https://api.postmarkapp.com"}
 MAX_BATCH = 500
-_MIB = 1024 * 1024
 # https://postmarkapp.com/developer/api/overview#error-codes
 ERRORS = {
     "10": verdicts.AUTH,
@@ -111,7 +109,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
         return CapabilityTable(
             connector="postmark",
             entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=10 * _MIB, max_text_bytes=5 * _MIB),
+                yes("send.transactional", max_recipients=50, max_message_bytes=10 * MIB, max_text_bytes=5 * MIB),
                 yes("send.broadcast"),
                 yes("send.attachments", "beside a text or HTML body; some file types are refused"),
                 yes("send.inline_images"),
@@ -119,16 +117,16 @@ class Postmark(ApiConnector[PostmarkSettings]):
                 yes("send.cc_bcc", "beside at least one recipient in To"),
                 yes("send.reply_to"),
                 yes("send.headers"),
-                yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * _MIB),
+                yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * MIB),
                 yes("send.merge", "filled in here, for each copy"),
                 yes("send.tags", "one", max_tags=1),
-                # Believed: ten entries, names of 20 and values of 80 characters.
+                # Believed: ten entries, of which the attempt's id is one, names of 20 and values of 80 characters.
                 yes("send.metadata", max_entries=9, max_key_characters=20, max_value_characters=80),
                 yes("send.templates", "by id or alias; the subject is the template's"),
                 conditional("send.track_opens", "a server that tracks all opens cannot be told not to"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
-                host("suppressions", support="GenieOS suppressions checked before send"),
+                SUPPRESSIONS,
                 yes("lookup", "by the attempt's id in the metadata"),
                 yes("test.connection"),
                 yes("test.message"),
@@ -172,12 +170,8 @@ class Postmark(ApiConnector[PostmarkSettings]):
     async def connector_lookup(self, state: ApiState[PostmarkSettings], attempt: Attempt) -> Sequence[Outcome]:
         """Whom Postmark took in an attempt. Nothing found proves nothing: its search lags behind."""
         query = urlencode({"count": MAX_BATCH, "offset": 0, f"metadata_{ATTEMPT}": attempt.id})
-        headers = {"accept": "application/json", **state.authorization}
-        try:
-            response = await state.client.request("GET", f"/messages/outbound?{query}", headers=headers)
-        except TransportError:
-            return ()
-        found = object_in(response).get("Messages") if response.ok else None
+        data = await self.found(state, f"/messages/outbound?{query}")
+        found = data.get("Messages") if isinstance(data, dict) else None
         return [outcome for message in found for outcome in _taken(message)] if isinstance(found, list) else ()
 
     def _result(self, copy: Copy, answer: Any) -> Result:
@@ -203,7 +197,7 @@ def _shared(job: Job, settings: PostmarkSettings) -> dict[str, Any]:
     template_id = message.template.id if message.template else ""
     return {
         "From": str(job.sender),
-        "ReplyTo": _list(message.reply_to),
+        "ReplyTo": ", ".join(mailboxes(message.reply_to)),
         "Tag": message.tags[0] if message.tags else None,
         "TemplateId": int(template_id) if template_id.isdecimal() else None,
         "TemplateAlias": None if template_id.isdecimal() else template_id,
@@ -217,9 +211,9 @@ def _shared(job: Job, settings: PostmarkSettings) -> dict[str, Any]:
 def _own(job: Job, copy: Copy) -> dict[str, Any]:
     texts = copy.texts
     return {
-        "To": _list(copy.to),
-        "Cc": _list(copy.cc),
-        "Bcc": _list(copy.bcc),
+        "To": ", ".join(mailboxes(copy.to)),
+        "Cc": ", ".join(mailboxes(copy.cc)),
+        "Bcc": ", ".join(mailboxes(copy.bcc)),
         "Subject": texts.subject,
         "TextBody": texts.text,
         "HtmlBody": texts.html,
@@ -227,10 +221,6 @@ def _own(job: Job, copy: Copy) -> dict[str, Any]:
         "Headers": [{"Name": name, "Value": value} for name, value in copy.headers.items()],
         "Metadata": {**copy.metadata, ATTEMPT: job.attempt_id},
     }
-
-
-def _list(addresses: Iterable[Address]) -> str:
-    return ", ".join(str(address) for address in addresses)
 
 
 def _attachment(file: File) -> dict[str, str]:

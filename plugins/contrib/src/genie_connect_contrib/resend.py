@@ -30,14 +30,14 @@ from genie_connect.api import (
 from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.http import Response
-from genie_connect.model.capability import CapabilityTable, conditional, host, yes
+from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
 MAX_KEY_CHARACTERS = 256
-_MIB = 1024 * 1024
 _DAY_S = 86_400
 _VARIABLE = (str, int, float)
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
@@ -99,7 +99,7 @@ class Resend(ApiConnector[ResendSettings]):
         return CapabilityTable(
             connector="resend",
             entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=40 * _MIB),
+                yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
                 yes("send.broadcast"),
                 conditional("send.attachments", "the extension of the file name has to fit the content type"),
                 yes("send.inline_images"),
@@ -115,7 +115,7 @@ class Resend(ApiConnector[ResendSettings]):
                 yes("send.schedule", max_ahead_s=30 * _DAY_S),
                 yes("send.templates", "by id; values are text or numbers"),
                 yes("send.provider_options"),
-                host("suppressions", support="GenieOS suppressions checked before send"),
+                SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
             ),
@@ -158,7 +158,7 @@ def _shared(job: Job) -> dict[str, Any]:
     message = job.message
     return {
         "from": str(job.sender),
-        "reply_to": [str(address) for address in message.reply_to],
+        "reply_to": mailboxes(message.reply_to),
         "attachments": [_attachment(file) for file in job.files],
         "scheduled_at": message.send_at.isoformat() if message.send_at else None,
     }
@@ -167,9 +167,9 @@ def _shared(job: Job) -> dict[str, Any]:
 def _own(copy: Copy, job: Job) -> dict[str, Any]:
     texts, template = copy.texts, job.message.template
     return {
-        "to": [str(address) for address in copy.to],
-        "cc": [str(address) for address in copy.cc],
-        "bcc": [str(address) for address in copy.bcc],
+        "to": mailboxes(copy.to),
+        "cc": mailboxes(copy.cc),
+        "bcc": mailboxes(copy.bcc),
         "subject": texts.subject,
         "text": texts.text,
         "html": texts.html,
