@@ -20,6 +20,7 @@ from genie_connect.api.call import (
 )
 from genie_connect.api.connector import ApiConnector, ApiState
 from genie_connect.api.job import ATTEMPT, MESSAGE_ID, Copy, File, Job, job_of
+from genie_connect.api.multipart import FilePart, multipart_call
 from genie_connect.api.settings import ApiSettings
 from genie_connect.api.steps import Account
 from genie_connect.api.tokens import Tokens, tokens_of
@@ -35,6 +36,7 @@ __all__ = [
     "Call",
     "Copy",
     "File",
+    "FilePart",
     "Job",
     "Result",
     "Said",
@@ -44,6 +46,7 @@ __all__ = [
     "filled",
     "job_of",
     "json_call",
+    "multipart_call",
     "object_in",
     "text_at",
     "tokens_of",

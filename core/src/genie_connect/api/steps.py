@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 ATTEMPT = "connector-test"
 
 
+def _never(_: Response) -> bool:
+    return False
+
+
 def _nothing(_: Any) -> Mapping[str, Any]:
     return EMPTY
 
@@ -36,7 +40,9 @@ class Account:
 
     ``facts`` takes what is worth showing from the JSON of a 2xx answer, and raises ``ValueError`` with what is wrong
     where it shows that mail could not be sent. ``secret`` is the setting to look at where the key is refused.
-    ``unproven`` are statuses that say that the key is good and may not ask this: a key for sending alone.
+    ``unproven`` recognises an answer that says that the key is good and may not ask this: a key for sending alone.
+    ``proven`` recognises one that is no success and proves the key nevertheless: what was asked for was left incomplete
+    on purpose.
     """
 
     path: str
@@ -44,7 +50,8 @@ class Account:
     content: bytes = attrs.field(default=b"", repr=False)
     facts: Callable[[Any], Mapping[str, Any]] = _nothing
     secret: str = "api_key"  # noqa: S105  # the name of a setting
-    unproven: Callable[[Response], bool] = lambda response: False
+    unproven: Callable[[Response], bool] = _never
+    proven: Callable[[Response], bool] = _never
 
 
 async def account_step(
@@ -57,6 +64,8 @@ async def account_step(
         response = await connector.ask(state, call, _sending(context))
     except TransportError as error:
         return _failed("account", "Account", watch, diagnosis_of(error))
+    if account.proven(response):
+        return Step(id="account", title="Account", status=Status.OK, summary="the key is valid", ms=watch.ms)
     if not response.ok:
         if account.unproven(response):
             summary = "the key may send and not be asked about; a test message would prove it"
