@@ -19,11 +19,11 @@ from genie_connect.http.fake import Request
 from genie_connect.model.batch import Recipient
 from genie_connect.model.features import exceeded, missing, required_by_batch
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
-from tests.contrib.providers import mailgun, postmark, resend, sendgrid
+from tests.contrib.providers import mailgun, postmark, resend, sendgrid, ses
 from tests.contrib.providers.harness import SECRET, SHOP, Expected, Provider, answer, batch_of
 from tests.contrib.providers.messages import CASES, Case, limit_cases
 
-PROVIDERS = [module.PROVIDER for module in (mailgun, postmark, resend, sendgrid)]
+PROVIDERS = [module.PROVIDER for module in (mailgun, postmark, resend, sendgrid, ses)]
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
 
 
@@ -197,7 +197,7 @@ async def test_a_connection_is_tested_without_sending_and_says_what_to_do_about_
 @each_provider
 async def test_the_key_goes_to_the_providers_own_hosts_only(provider: Provider) -> None:
     """Another base URL is taken on this machine, or where two settings say so, over https."""
-    for url in provider.connector.urls.values():
+    for url in (provider.connector.url(provider.made_settings()), *provider.connector.urls.values()):
         assert url.startswith("https://")
     for wrong in ("https://evil.example", "http://192.0.2.1"):
         with pytest.raises(SettingsError) as raised:

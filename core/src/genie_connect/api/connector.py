@@ -64,6 +64,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Status, Step
+from genie_connect.model.frozen import EMPTY
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 
 S = TypeVar("S", bound=ApiSettings)
@@ -85,7 +86,7 @@ class ApiConnector(Generic[S]):
     """A connector for an HTTP API. Everything without a body here is for a provider's class to give."""
 
     info: ConnectorInfo
-    urls: ClassVar[Mapping[str, str]]
+    urls: ClassVar[Mapping[str, str]] = EMPTY
     """The base URLs, by region; ``""`` is the key of the only one."""
     errors: ClassVar[Mapping[str, Verdict]] = {}
     """What the words mean that ``said`` finds in an answer that is no success; ``403 word`` goes before ``word``."""

@@ -6,7 +6,6 @@ under the same key, with the same bytes, and is not sent twice.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,14 +32,13 @@ from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
 MAX_KEY_CHARACTERS = 256
 _DAY_S = 86_400
 _VARIABLE = (str, int, float)
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
 
 # https://resend.com/docs/api-reference/errors
 ERRORS = {
@@ -175,7 +173,10 @@ def _own(copy: Copy, job: Job) -> dict[str, Any]:
         "html": texts.html,
         "template": {"id": template.id, "variables": _variables(copy)} if template else None,
         "headers": copy.headers,
-        "tags": _tags(job.message.tags, copy.metadata),
+        "tags": [
+            {"name": name, "value": value}
+            for name, value in tag_words("Resend", job.message.tags, copy.metadata).items()
+        ],
     }
 
 
@@ -186,16 +187,6 @@ def _variables(copy: Copy) -> Mapping[str, Any]:
         cause = "has to be text or a number at Resend"
         raise ValidationError([Problem(f"template.data[{name!r}]", cause) for name in wrong])
     return data
-
-
-def _tags(tags: Iterable[str], metadata: Mapping[str, str]) -> list[dict[str, str]]:
-    """Resend's tags are names with values: ours become names with the value 1, metadata stands as it is."""
-    given = {**dict.fromkeys(tags, "1"), **metadata}
-    wrong = [name for name, value in given.items() if not (_WORD.match(name) and _WORD.match(value))]
-    if wrong:
-        cause = f"holds {wrong[0]!r}, with characters that Resend takes in no tag"
-        raise ValidationError.single("tags and metadata", cause, "use letters, digits, _ and - only")
-    return [{"name": name, "value": value} for name, value in given.items()]
 
 
 def _attachment(file: File) -> dict[str, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
+from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.capability import host
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
 """The row of every table: the host's list comes first, whatever list the provider keeps."""
 MIB = 1024 * 1024
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
 
 
 def email_name(address: Address) -> dict[str, str]:
@@ -25,3 +28,16 @@ def emails_names(addresses: Iterable[Address]) -> list[dict[str, str]]:
 def mailboxes(addresses: Iterable[Address]) -> list[str]:
     """``Ada <ada@example.com>``, one by one."""
     return [str(address) for address in addresses]
+
+
+def tag_words(title: str, tags: Iterable[str], metadata: Mapping[str, str]) -> dict[str, str]:
+    """For providers whose tags are names with values: ours get the value 1, metadata stands as it is.
+
+    Raises ``ValidationError`` for characters that such tags have not.
+    """
+    given = {**dict.fromkeys(tags, "1"), **metadata}
+    wrong = [name for name, value in given.items() if not (_WORD.match(name) and _WORD.match(value))]
+    if wrong:
+        cause = f"holds {wrong[0]!r}, with characters that {title} takes in no tag"
+        raise ValidationError.single("tags and metadata", cause, "use letters, digits, _ and - only")
+    return given
