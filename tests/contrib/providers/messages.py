@@ -85,6 +85,7 @@ CASES = (
     _case("amp", html="<p>Hello</p>", amp="<!doctype html><html ⚡4email></html>"),
     _case("template", template=ProviderTemplate(id=1234, data={"name": "Ada", "n": 3})),
     _case("template by name", template=ProviderTemplate(id="welcome-mail"), subject=""),
+    _case("template by UUID", template=ProviderTemplate(id="0b8f2f6e-0a4b-4d1c-9a55-0a1b2c3d4e5f"), subject=""),
     _case("marketing", purpose=Purpose.MARKETING),
     _case("each their own", _each({}, {}, {})),
     _case("one of a broadcast", _each({"name": "Ada"}), text="Dear {{ name }}"),

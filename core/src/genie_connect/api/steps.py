@@ -39,7 +39,7 @@ class Account:
     """How to find out whether the credentials are good, without sending anything.
 
     ``facts`` takes what is worth showing from the JSON of a 2xx answer, and raises ``ValueError`` with what is wrong
-    where it shows that mail could not be sent. ``secret`` is the setting to look at where the key is refused.
+    where it shows that mail could not be sent. ``field`` is the setting to look at where the key is refused.
     ``unproven`` recognises an answer that says that the key is good and may not ask this: a key for sending alone.
     ``proven`` recognises one that is no success and proves the key nevertheless: what was asked for was left incomplete
     on purpose.
@@ -49,7 +49,8 @@ class Account:
     method: str = "GET"
     content: bytes = attrs.field(default=b"", repr=False)
     facts: Callable[[Any], Mapping[str, Any]] = _nothing
-    secret: str = "api_key"  # noqa: S105  # the name of a setting
+    field: str = "api_key"
+    content_type: str = "application/json"
     unproven: Callable[[Response], bool] = _never
     proven: Callable[[Response], bool] = _never
 
@@ -59,7 +60,8 @@ async def account_step(
 ) -> Step:
     """Whether the key is good, and what the account may do."""
     watch = Stopwatch(context.clock)
-    call = Call(copies=(), path=account.path, method=account.method, content=account.content)
+    headers = FrozenMap({"content-type": account.content_type, "accept": "application/json"})
+    call = Call(copies=(), path=account.path, method=account.method, content=account.content, headers=headers)
     try:
         response = await connector.ask(state, call, _sending(context))
     except TransportError as error:
@@ -70,7 +72,7 @@ async def account_step(
         if account.unproven(response):
             summary = "the key may send and not be asked about; a test message would prove it"
             return Step(id="account", title="Account", status=Status.WARN, summary=summary, ms=watch.ms)
-        field = account.secret if response.status in (401, 403) else None
+        field = account.field if response.status in (401, 403) else None
         diagnosis = diagnosis_of_status(response.status, field=field, server_reply=connector.said(response).text)
         return _failed("account", "Account", watch, diagnosis)
     try:

@@ -146,7 +146,13 @@ class Mailgun(ApiConnector[MailgunSettings]):
 
     def account(self, settings: MailgunSettings) -> Account:
         """An empty message, which a good key has refused: a key for sending alone may ask nothing else."""
-        return Account(path=f"/v3/{settings.domain}/messages", method="POST", proven=_lacks_a_sender)
+        return Account(
+            path=f"/v3/{settings.domain}/messages",
+            method="POST",
+            content=b"o:testmode=yes",
+            content_type="application/x-www-form-urlencoded",
+            proven=_lacks_a_sender,
+        )
 
     def calls(self, job: Job, settings: MailgunSettings) -> Iterable[Call]:
         """All copies in one call; each in its own where the text itself says %recipient."""

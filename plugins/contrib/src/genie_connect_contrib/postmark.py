@@ -139,7 +139,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
 
     def account(self, settings: PostmarkSettings) -> Account:
         """The server that the token is for."""
-        return Account(path="/server", secret="server_token", facts=_server)  # noqa: S106
+        return Account(path="/server", field="server_token", facts=_server)
 
     def calls(self, job: Job, settings: PostmarkSettings) -> Iterable[Call]:
         """One copy, or up to 500 in one call."""

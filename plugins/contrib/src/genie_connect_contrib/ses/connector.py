@@ -185,7 +185,7 @@ class Ses(ApiConnector[SesSettings]):
         return Account(
             path="/v2/email/account",
             facts=_quota,
-            secret="secret_access_key",
+            field="secret_access_key",
             unproven=_may_not_ask,
         )
 
