@@ -27,7 +27,8 @@ _KNOWN = {
 
 def _items(request: Request) -> list[dict[str, Any]]:
     body = said(request)
-    return body["requests"] if "requests" in body else [body]
+    found: list[dict[str, Any]] = body.get("requests", [body])
+    return found
 
 
 def _checked(request: Request) -> None:

@@ -102,6 +102,17 @@ CASES = (
     _case("metadata of each", _each({}, {}, metadata={"row": "2"}), metadata={"row": "1", "all": "3"}),
     _case("file for each", _each({}, {}), attachments=[_PDF]),
     _case(
+        "nearly everything",
+        to=["Ada <ada@example.com>"],
+        cc=["bob@example.com"],
+        bcc=["cy@example.com"],
+        reply_to=["help@example.com"],
+        html="<p>Hello</p>",
+        attachments=[_PDF],
+        headers={"X-Campaign": "spring"},
+        tags=["receipt"],
+    ),
+    _case(
         "everything",
         to=["Ada <ada@example.com>"],
         cc=["bob@example.com"],
