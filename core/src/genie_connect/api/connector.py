@@ -94,6 +94,8 @@ class ApiConnector(Generic[S]):
     """What statuses mean that mean something else than in ``genie_connect.http.STATUS``."""
     not_accepted: ClassVar[Container[int]] = ()
     """Statuses that, with Retry-After, are documented to mean that nothing was taken."""
+    itemised: ClassVar[Container[int]] = ()
+    """Statuses outside 2xx whose answers may still speak of each copy, as ``results`` reads them."""
     protected: ClassVar[frozenset[str]]
     """Fields of the request that no provider option may touch: recipients, sender, credentials."""
     needs_to: ClassVar[bool] = True
@@ -231,10 +233,8 @@ class ApiConnector(Generic[S]):
         self, call: Call, found: Response | TransportError, context: SendContext
     ) -> Mapping[tuple[int, str], Outcome]:
         """What an answer, or the lack of one, means for each recipient, by index of the copy and address key."""
-        if isinstance(found, Response) and found.ok:
-            results = [*self.results(call, found)]
-            short = len(call.copies) - len(results)
-            results += [Result(verdict=UNKNOWN, text="the answer says nothing of this copy")] * short
+        results = self._read(call, found) if isinstance(found, Response) else None
+        if isinstance(found, Response) and results is not None:
             pairs = zip(call.copies, results, strict=False)
             return {
                 (copy.index, address.key): _outcome(address, result.each.get(address.key, result), found, context)
@@ -250,6 +250,16 @@ class ApiConnector(Generic[S]):
             for copy in call.copies
             for address in copy.recipients
         }
+
+    def _read(self, call: Call, response: Response) -> Sequence[Result] | None:
+        """The result of each copy; ``None`` where the answer is about all of them at once."""
+        if not response.ok and response.status not in self.itemised:
+            return None
+        results = [*self.results(call, response)]
+        short = len(call.copies) - len(results)
+        if short and not response.ok:
+            return None
+        return results + [Result(verdict=UNKNOWN, text="the answer says nothing of this copy")] * short
 
     def _made(self, job: Job, settings: S) -> list[Call]:
         return list(self.calls(job, settings)) if job.copies else []

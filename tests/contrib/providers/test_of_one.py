@@ -1,0 +1,170 @@
+"""What single providers do differently from the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from genie_connect import Message, State
+from genie_connect.http import FakeHttpClient, NoAnswer, Response
+from genie_connect.model.batch import Recipient
+from genie_connect.model.receipt import Attempt
+from tests.contrib.providers import brevo, mailjet, mailtrap, postmark, sendgrid
+from tests.contrib.providers.harness import SHOP, Provider, answer, batch_of, said
+
+TWO = [Recipient(address=f"{name}@example.com") for name in ("ada", "bob")]
+ATTEMPT = Attempt(id="a1b2c3d4e5f60718", connection="api", stage="request", outcome="unknown")
+
+
+async def _states(provider: Provider, response: Response) -> list[tuple[str, str, str | None]]:
+    batch = await batch_of(Message(subject="s", text="t"), TWO)
+    _, outcomes = await provider.send(batch, lambda _: response)
+    return [(each.recipient, each.state.value, each.reason) for each in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("provider", "response"),
+    [
+        (
+            postmark.PROVIDER,
+            answer(
+                200, [{"ErrorCode": 0, "Message": "OK", "MessageID": "1"}, {"ErrorCode": 406, "Message": "Inactive"}]
+            ),
+        ),
+        (
+            mailjet.PROVIDER,
+            answer(
+                400,
+                {
+                    "Messages": [
+                        {"Status": "success", "To": [{"Email": "ada@example.com", "MessageID": 1}]},
+                        {"Status": "error", "Errors": [{"ErrorCode": "mj-0013", "ErrorRelatedTo": ["To[0].Email"]}]},
+                    ]
+                },
+            ),
+        ),
+    ],
+    ids=["postmark", "mailjet"],
+)
+async def test_each_copy_of_a_call_has_its_own_answer(provider: Provider, response: Response) -> None:
+    """One is taken and the other is not, whatever the status of the whole."""
+    assert await _states(provider, response) == [
+        ("ada@example.com", "accepted", None),
+        ("bob@example.com", "rejected", "recipient_rejected"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "response"),
+    [
+        (postmark.PROVIDER, answer(200, [{"ErrorCode": 0, "Message": "OK", "MessageID": "1"}])),
+        (mailjet.PROVIDER, answer(200, {"Messages": [{"Status": "success", "To": []}]})),
+        (mailtrap.PROVIDER, answer(200, {"success": True, "responses": [{"success": True, "message_ids": ["1"]}]})),
+        (brevo.PROVIDER, answer(201, {"messageIds": ["1"]})),
+    ],
+    ids=["postmark", "mailjet", "mailtrap", "brevo"],
+)
+async def test_a_copy_that_the_answer_leaves_out_is_in_doubt(provider: Provider, response: Response) -> None:
+    """The others are what the answer says."""
+    assert await _states(provider, response) == [
+        ("ada@example.com", "accepted", None),
+        ("bob@example.com", "unknown", "in_doubt"),
+    ]
+
+
+async def test_postmark_refuses_inactive_recipients_of_a_message_that_it_takes_for_the_others() -> None:
+    """They are named in its text alone."""
+    text = "Message OK, but will not deliver to these inactive addresses: bob@example.com"
+    response = answer(200, {"ErrorCode": 0, "Message": text, "MessageID": "1"})
+    batch = await batch_of(Message(to=["ada@example.com", "bob@example.com"], subject="s", text="t"))
+    _, outcomes = await postmark.PROVIDER.send(batch, lambda _: response)
+    assert [(each.state.value, each.retry.value) for each in outcomes] == [("accepted", "never"), ("rejected", "never")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "query", "body"),
+    [
+        (
+            postmark.PROVIDER,
+            "/messages/outbound?count=500&offset=0&metadata_genie_attempt=a1b2c3d4e5f60718",
+            {"TotalCount": 1, "Messages": [{"MessageID": "7", "Recipients": ["ada@example.com"], "Status": "Sent"}]},
+        ),
+        (
+            sendgrid.PROVIDER,
+            "/v3/messages?limit=1000&query=unique_args%5B%22genie_attempt%22%5D%3D%22a1b2c3d4e5f60718%22",
+            {"messages": [{"msg_id": "7", "to_email": "ada@example.com", "status": "delivered"}]},
+        ),
+        (
+            mailjet.PROVIDER,
+            "/v3/REST/message?CustomID=a1b2c3d4e5f60718&ShowContactAlt=true&Limit=1000",
+            {"Count": 1, "Data": [{"ID": 7, "ContactAlt": "ada@example.com", "Status": "sent"}]},
+        ),
+    ],
+    ids=["postmark", "sendgrid", "mailjet"],
+)
+async def test_an_attempt_without_an_answer_is_found_by_the_id_that_was_sent(
+    provider: Provider, query: str, body: dict[str, Any]
+) -> None:
+    """And nothing is made of an answer that is none, or that nobody gives."""
+    requests, _ = await provider.send(await batch_of(Message(to=["ada@example.com"], subject="s", text="t")))
+    assert ATTEMPT.id.encode() in requests[0].content
+    client = FakeHttpClient(lambda _: answer(200, body))
+    (found,) = await provider.handle().lookup(provider.state(client), ATTEMPT)
+    assert (found.recipient, found.state, found.provider_id) == ("ada@example.com", State.ACCEPTED, "7")
+    assert [(request.method, request.url) for request in client.requests] == [("GET", query)]
+    assert provider.credentials.items() <= client.requests[0].headers.items()
+    for nothing in (answer(404), answer(200, []), Response(status=200, body=b"<"), NoAnswer("time_out", "no answer")):
+        client = FakeHttpClient(lambda _, nothing=nothing: nothing)
+        assert await provider.handle().lookup(provider.state(client), ATTEMPT) == ()
+
+
+async def test_resend_and_others_repeat_nothing_of_the_attempt_in_the_body() -> None:
+    """With another attempt id the bytes of a provider with idempotency keys are the same."""
+    from tests.contrib.providers import resend
+    from tests.contrib.providers.harness import context
+
+    batch = await batch_of(Message(subject="s", text="t"), TWO)
+    made: list[Any] = []
+    for attempt in ("1", "2"):
+        client = FakeHttpClient(resend.PROVIDER.accepts)
+        handle = resend.PROVIDER.handle()
+        await handle.send(resend.PROVIDER.state(client), batch, context(attempt=attempt), handle.capabilities())
+        made.append([(request.headers, request.content) for request in client.requests])
+    assert made[0] == made[1]
+
+
+async def test_modes_that_send_nothing_are_asked_for_where_the_settings_say_so() -> None:
+    """Each in the provider's own way."""
+    from tests.contrib.providers import mailgun
+
+    batch = await batch_of(Message(to=["ada@example.com"], subject="s", text="t"))
+    (request,), _ = await sendgrid.PROVIDER.send(batch, check_only=True)
+    assert said(request)["mail_settings"] == {"sandbox_mode": {"enable": True}}
+    (request,), _ = await brevo.PROVIDER.send(batch, check_only=True)
+    assert said(request)["headers"] == {"X-Sib-Sandbox": "drop"}
+    (request,), _ = await mailjet.PROVIDER.send(batch, check_only=True)
+    assert said(request)["SandboxMode"] is True
+    (request,), _ = await mailgun.PROVIDER.send(batch, check_only=True)
+    assert b'name="o:testmode"\r\n\r\nyes' in request.content
+    (request,), _ = await mailtrap.PROVIDER.send(batch, stream="sandbox", sandbox_id=7)
+    assert request.url == "/api/send/7"
+
+
+async def test_marketing_goes_over_postmarks_broadcast_stream() -> None:
+    """Postmark wants the two kinds apart."""
+    message = Message(to=["ada@example.com"], subject="s", text="t", purpose="marketing")
+    batch = await batch_of(attrs.evolve(message, from_=SHOP))
+    (request,), _ = await postmark.PROVIDER.send(batch)
+    assert said(request)["MessageStream"] == "news"
+
+
+async def test_brevo_gives_text_alone_an_html_form() -> None:
+    """Escaped, and beside the text."""
+    (request,), _ = await brevo.PROVIDER.send(
+        await batch_of(Message(to=["ada@example.com"], subject="s", text="a < b\nc"))
+    )
+    body = said(request)
+    assert body["textContent"] == "a < b\nc"
+    assert body["htmlContent"] == '<div style="white-space: pre-wrap">a &lt; b\nc</div>'
