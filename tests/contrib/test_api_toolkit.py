@@ -238,8 +238,14 @@ def test_options_are_laid_over_last() -> None:
     merged = with_options(body, {"a": {"c": {"e": 3}}, "list": [2], "new": None}, {"to"})
     assert merged == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "list": [2], "new": None}
     assert body == {"a": {"b": 1, "c": {"d": 2}}, "list": [1]}
-    with pytest.raises(ValidationError):
-        with_options(body, {"TO": ["eve@example.com"]}, {"to"})
+    for refused in (
+        {"PERSONALIZATIONS": []},
+        {"Bcc": "eve@example.com"},
+        {"a": {"cc": []}},
+        {"Headers": [{"Name": "Bcc", "Value": "eve@example.com"}]},
+    ):
+        with pytest.raises(ValidationError):
+            with_options(body, refused, {"personalizations"})
 
 
 def test_answers_of_strangers_are_read_without_trust() -> None:

@@ -98,16 +98,30 @@ def with_options(body: Mapping[str, Any], options: Mapping[str, Any], protected:
     """``body`` with the message's provider options over it: objects are merged, everything else is replaced.
 
     Raises ``ValidationError`` for an option that names one of the ``protected`` fields of the request, which hold
-    recipients, sender and credentials: the suppression list and the connection decide about those.
+    recipients, sender and credentials, or recipients anywhere: the suppression list and the connection decide on those.
     """
     if not options:
         return dict(body)
     lower = {name.lower() for name in protected}
-    for name in options:
-        if name.lower() in lower:
+    for name, value in options.items():
+        if name.lower() in lower or _names_recipients(name, value):
             path, fix = f"provider_options[{name!r}]", "say it in the message"
             raise ValidationError.single(path, "is not for options to change", fix)
     return _merged(body, options)
+
+
+_RECIPIENTS = frozenset({"to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"})
+
+
+def _names_recipients(name: str, value: Any) -> bool:
+    """Whether a field of recipients stands here or below, also as an entry of a list of header fields."""
+    if name.lower() in _RECIPIENTS:
+        return True
+    if name.lower() == "name" and isinstance(value, str) and value.lower() in _RECIPIENTS:
+        return True
+    if isinstance(value, Mapping):
+        return any(_names_recipients(key, item) for key, item in value.items())
+    return isinstance(value, list) and any(_names_recipients("", item) for item in value)
 
 
 def _merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

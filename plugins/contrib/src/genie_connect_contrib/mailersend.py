@@ -78,6 +78,7 @@ class MailerSend(ApiConnector[MailerSendSettings]):
     urls = URLS
     errors = ERRORS
     protected = frozenset({"from", "to", "cc", "bcc"})
+    parallel = 2
 
     def capabilities(self, settings: MailerSendSettings | None) -> CapabilityTable:
         """Believed: 25 MB in all; the rest as the SDK checks it."""
@@ -90,13 +91,14 @@ class MailerSend(ApiConnector[MailerSendSettings]):
                     max_recipients=50,
                     max_message_bytes=25 * MIB,
                 ),
-                yes("send.broadcast", "a call for each copy"),
+                yes("send.broadcast"),
                 yes("send.attachments", "beside a text or HTML body; the type goes by the extension"),
                 yes("send.inline_images"),
                 yes("send.html"),
                 yes("send.cc_bcc", "beside at least one recipient in To", max_cc=10, max_bcc=10),
                 yes("send.reply_to", "one", max_addresses=1),
                 *(headers if settings is None or settings.custom_headers else ()),
+                yes("send.batch", "a request for each copy, two at a time", max_batch=20),
                 yes("send.merge", "filled in here, for each copy"),
                 yes("send.tags", max_tags=5),
                 yes("send.schedule", max_ahead_s=72 * 3600),

@@ -110,7 +110,7 @@ class SendGrid(ApiConnector[SendGridSettings]):
                 yes("send.inline_images"),
                 yes("send.html"),
                 yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", max_addresses=1000),
+                yes("send.reply_to"),
                 yes("send.headers"),
                 yes("send.batch", max_batch=MAX_RECIPIENTS),
                 yes("send.merge", "filled in there, with values made here"),

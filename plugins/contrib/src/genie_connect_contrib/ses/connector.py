@@ -132,7 +132,7 @@ class Ses(ApiConnector[SesSettings]):
             connector="ses",
             entries=(
                 yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
-                yes("send.broadcast", "a call for each copy"),
+                yes("send.broadcast"),
                 yes("send.attachments", "beside a text or HTML body; some file types are refused"),
                 yes("send.inline_images"),
                 yes("send.html"),
@@ -140,6 +140,7 @@ class Ses(ApiConnector[SesSettings]):
                 yes("send.reply_to"),
                 yes("send.headers", max_fields=15),
                 conditional("send.envelope_sender", "bounces are forwarded there; the return path stays that of SES"),
+                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
                 yes("send.merge", "filled in here, for each copy"),
                 conditional("send.tags", "letters, digits, _ and - only; shown in events", max_characters=256),
                 conditional(
