@@ -25,6 +25,7 @@ import attrs
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, StoreSection, load_config, make_config
 from genie_connect.connecting import Connecting, both
+from genie_connect.delivery.asked_together import AskedTogether
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single
 from genie_connect.delivery.in_memory import CHUNK, InMemory
@@ -161,7 +162,7 @@ class Host:
         database = self._durable.ledger.database
         try:
             if self._own_suppressions is None:
-                in_store: SuppressionStore = SqlSuppressions(database)
+                in_store: SuppressionStore = AskedTogether(SqlSuppressions(database))
                 file = self._config.suppressions_file
                 # Whoever is in a file that was used before there was a store stays suppressed.
                 joined = file is not None and file.exists()
