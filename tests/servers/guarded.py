@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
@@ -20,25 +22,45 @@ class ServerFailedError(Exception):
 
 
 class Guarded:
-    """A server in a process group of its own, which ends when this process does."""
+    """A server in a process group of its own, which ends when this process does.
 
-    def __init__(self, log: Path) -> None:
+    ``alone`` is a signal on which the server ends the others of its group by itself.
+    """
+
+    def __init__(self, log: Path, *, alone: str | None = None) -> None:
         self._log = log
+        self._last = 'kill -s KILL -- "-$1"' if alone is None else f'kill -s {alone} -- "$1"'
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def start(
-        self, command: Sequence[str | Path], ready: Callable[[], bool], *, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        ready: Callable[[], bool],
+        *,
+        env: Mapping[str, str] | None = None,
+        user: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Start it, and wait until it is ready."""
+        """Start it, and wait until it is ready. ``user`` says as whom, as ``Popen`` has it."""
         assert self._process is None
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+                **user,
             )
         # Ends it if this process is killed before it can: the pipe closes then, whatever the cause.
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "guard", str(self._process.pid)],
+            ["/bin/sh", "-c", f"read -r _; {self._last}", "guard", str(self._process.pid)],
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -15,17 +15,17 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.servers.guarded import Guarded, ServerFailedError
+
 _PORT = 5432
 """Only a part of the socket's name."""
-_START_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 20.0
 _UNPRIVILEGED = "nobody"
 FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 """For tests, in which only processes die and never the machine: commits do not wait for the disk."""
@@ -33,10 +33,6 @@ FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchrono
 
 class NotInstalledError(Exception):
     """PostgreSQL cannot run here; the text says why."""
-
-
-class ServerFailedError(Exception):
-    """PostgreSQL ended or never listened; the text holds its log."""
 
 
 def binaries() -> Path | None:
@@ -64,8 +60,7 @@ class Postgresql:
     def __init__(self, settings: Mapping[str, str] = FAST) -> None:
         self._settings = {"max_connections": "200", "shared_buffers": "'64MB'", **settings}
         self._numbers = count(1)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._server: Guarded | None = None
         self.folder = Path()
 
     def __enter__(self) -> Self:
@@ -120,40 +115,14 @@ class Postgresql:
 
     def start(self) -> None:
         """Start it, after ``stop``."""
-        assert self._process is None
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.folder / "data"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **self._as_user(),
-            )
-        # Ends it if this process is killed before it can: the pipe closes then, whatever the cause.
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -s QUIT -- "$1"', "guard", str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._wait(self._process)
+        self._server = Guarded(self.folder / "log", alone="QUIT")
+        ready = partial(self._is_ready, self._server)
+        self._server.start([self._bin / "postgres", "-D", self.folder / "data"], ready, user=self._as_user())
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """Stop it: by SIGINT in order, connections cut; by SIGQUIT as in a crash, with nothing written back."""
-        process, self._process = self._process, None
-        guard, self._guard = self._guard, None
-        if process is not None:
-            process.send_signal(number)
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if guard is not None:
-            # Killed, not asked: the number of a process that has ended may be another's by now.
-            with guard:
-                guard.kill()
+        if self._server is not None:
+            self._server.stop(number)
 
     @property
     def _bin(self) -> Path:
@@ -183,23 +152,13 @@ class Postgresql:
         with (data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while self._status() != "ready":
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.02)
-                raise ServerFailedError(f"PostgreSQL ended with status {process.returncode}\n{self.log()}")
-            if time.monotonic() > deadline:
-                raise ServerFailedError(f"PostgreSQL did not listen within {_START_TIMEOUT_S} s\n{self.log()}")
-
-    def _status(self) -> str:
+    def _is_ready(self, server: Guarded) -> bool:
         """What the server wrote of itself; its own word, as pg_ctl reads it, and of this start."""
         with contextlib.suppress(OSError):
             lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
-            mine = self._process is not None and lines[:1] == [str(self._process.pid)]
-            if mine and len(lines) >= 8 and self._listens():
-                return lines[7].strip()
-        return ""
+            mine = server.pid is not None and lines[:1] == [str(server.pid)]
+            return mine and len(lines) >= 8 and self._listens() and lines[7].strip() == "ready"
+        return False
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
@@ -209,8 +168,7 @@ class Postgresql:
 
     def log(self) -> str:
         """The end of what the server logged."""
-        path = self.folder / "log"
-        return path.read_text(errors="replace")[-8000:] if path.exists() else ""
+        return "" if self._server is None else self._server.log()
 
     def _program(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         done = subprocess.run(
