@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 
@@ -50,6 +50,36 @@ class Connecting:
             # The others still work. Every plan says why this one does not.
             logger.error("the connection %s cannot be used: %s", name, fault.message)
             observers.notify("connection_degraded", connection=name, reason=fault.message, hint=fault.hint)
+
+    def renew(
+        self,
+        configs: Iterable[ConnectionConfig],
+        removed: Collection[str],
+        dispatcher: Dispatcher,
+        observers: Observers,
+    ) -> list[Connection]:
+        """Take away those whose connector is gone, and make those whose connector has come.
+
+        Returns those taken away, still open: a send may be under way on them.
+        """
+        connections, unavailable = dispatcher.connections, dispatcher.unavailable
+        gone = [connection for connection in connections.values() if connection.handle.id in removed]
+        for connection in gone:
+            del connections[connection.name]
+            fault = ConnectorUnavailable(connection.handle.id, "its package was removed", hint="install it again")
+            unavailable[connection.name] = fault
+            observers.notify("connection_degraded", connection=connection.name, reason=fault.message, hint=fault.hint)
+        for config in [each for each in configs if each.name in unavailable and each.connector not in removed]:
+            try:
+                connections[config.name] = self._make(config)
+            except SettingsError as error:
+                unavailable[config.name] = ConnectorUnavailable(config.connector, error.message)
+            except (ConnectorUnavailable, ContractViolation) as error:
+                unavailable[config.name] = error
+            else:
+                del unavailable[config.name]
+                observers.notify("connection_recovered", connection=config.name)
+        return gone
 
     def _make(self, config: ConnectionConfig) -> Connection:
         handle = self.registry[config.connector]

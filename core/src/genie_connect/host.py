@@ -57,7 +57,7 @@ from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
-from genie_connect.registry import ConnectorHandle, Failure, Registry
+from genie_connect.registry import Changes, ConnectorHandle, Failure, Registry
 from genie_connect.sending import SingleSend
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Host:
         self._config = config
         self._work = config.engine.work if work is None else work
         self._durable: Durable | None = None
+        self._known: tuple[ConnectionConfig, ...] = ()
+        self._retired: list[Connection] = []
         self._own_suppressions = suppressions
         self._registry = registry
         self._clock = clock or SystemClock()
@@ -134,8 +136,8 @@ class Host:
         if self._config.store is not None:
             stored = await self._open_store(self._config.store)
         try:
-            connecting = Connecting(registry=self._registry, clock=self._clock, limiter=self._shared_limiter)
-            connecting.make_all(both(self._config.connections, stored), self._dispatcher, self.observers)
+            self._known = tuple(both(self._config.connections, stored))
+            self._connecting(self._registry).make_all(self._known, self._dispatcher, self.observers)
             if self._durable is not None:
                 await self._durable.begin()
         except BaseException:
@@ -187,7 +189,8 @@ class Host:
 
     async def _close_connections(self) -> None:
         closed = await asyncio.gather(
-            *(connection.close() for connection in self._dispatcher.connections.values()), return_exceptions=True
+            *(connection.close() for connection in (*self._dispatcher.connections.values(), *self._retired)),
+            return_exceptions=True,
         )
         for failure in closed:
             if isinstance(failure, BaseException):
@@ -203,6 +206,22 @@ class Host:
     def connectors(self) -> tuple[ConnectorHandle, ...]:
         """Every usable connector: id, title, kind, distribution, version, ``capabilities()``, ``schema()``."""
         return tuple(self.registry)
+
+    async def refresh(self) -> Changes:
+        """Take in which connector packages were installed or removed since; sends in progress go on undisturbed.
+
+        A connection whose connector has come is used from now on, one whose connector is gone is planned with no more
+        and closed with the host. A connector of which another version was installed stays what it is, until the
+        process is started again.
+        """
+        changes = self.registry.renew(await asyncio.to_thread(self.registry.look_again))
+        self._retired += self._connecting(self.registry).renew(
+            self._known, changes.removed, self._dispatcher, self.observers
+        )
+        return changes
+
+    def _connecting(self, registry: Registry) -> Connecting:
+        return Connecting(registry=registry, clock=self._clock, limiter=self._shared_limiter)
 
     def failures(self) -> tuple[Failure, ...]:
         """Connectors that are installed and cannot be used, with the reasons."""

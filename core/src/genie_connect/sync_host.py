@@ -36,7 +36,7 @@ from genie_connect.model.outcome import Outcome
 from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
-from genie_connect.registry import ConnectorHandle, Failure, Registry
+from genie_connect.registry import Changes, ConnectorHandle, Failure, Registry
 
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast, Progress
@@ -132,6 +132,10 @@ class SyncHost:
     def connectors(self) -> tuple[ConnectorHandle, ...]:
         """As ``Host.connectors``."""
         return self._host.connectors()
+
+    def refresh(self) -> Changes:
+        """As ``Host.refresh``."""
+        return self.run(self._host.refresh())
 
     def failures(self) -> tuple[Failure, ...]:
         """As ``Host.failures``."""

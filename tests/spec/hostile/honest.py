@@ -127,7 +127,7 @@ class Honest:
     async def connector_open(self, settings: Any, runtime: Any) -> Any:
         """A client."""
         key = settings.api_key.reveal()
-        return State_(await open_client(settings.base_url, limits=Limits(total_s=5.0)), key)
+        return State_(await open_client(settings.base_url, limits=Limits(total_s=30.0)), key)
 
     @hookimpl
     async def connector_send(self, state: Any, batch: Batch, context: SendContext) -> Sequence[Outcome]:

@@ -2,6 +2,6 @@
 
 from genie_connect.registry.handle import ConnectorHandle
 from genie_connect.registry.loader import Failure
-from genie_connect.registry.registry import Registry
+from genie_connect.registry.registry import Changes, Registry
 
-__all__ = ["ConnectorHandle", "Failure", "Registry"]
+__all__ = ["Changes", "ConnectorHandle", "Failure", "Registry"]

@@ -30,6 +30,7 @@ _CONTRIB = (
 )
 FIRST_PARTY = {"smtp": "genie-connect-smtp", **dict.fromkeys(_CONTRIB.split(), "genie-connect-contrib")}
 """Ids that belong to our own packages, which no other may offer."""
+_GROUP = re.compile(r"genie_connect\.connectors\.v[0-9]{1,4}\Z")
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 SAFE_MODE = "GENIE_CONNECT_SAFE_MODE"
 """Environment variable: when set to anything but 0, only our own packages are imported."""
@@ -93,10 +94,25 @@ def installed() -> tuple[EntryPoint, ...]:
     import importlib_metadata
 
     try:
-        found: Iterable[EntryPoint] = importlib_metadata.entry_points(group=ENTRY_POINT_GROUP)
+        found: Iterable[EntryPoint] = [
+            point for point in importlib_metadata.entry_points() if _GROUP.match(point.group)
+        ]
     except Exception:  # noqa: BLE001  # one damaged package; find out which
         found = _one_by_one(importlib_metadata.distributions())
+    found = _of_this_version(found)
     return tuple({(point.name, point.value, _package(point)[0]): point for point in found}.values())
+
+
+def _major(point: EntryPoint) -> int:
+    """The major version of the contract that an entry point is for."""
+    return int(getattr(point, "group", ENTRY_POINT_GROUP).rpartition(".v")[2])
+
+
+def _of_this_version(points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """Without those for another version whose package offers the same connector for this one too."""
+    every = list(points)
+    here = {(point.name, _package(point)[0]) for point in every if _major(point) == API_MAJOR}
+    return [point for point in every if _major(point) == API_MAJOR or (point.name, _package(point)[0]) not in here]
 
 
 def _one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
@@ -107,7 +123,7 @@ def _one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
             continue  # shadowed by one that stands earlier on the path
         seen.add(name)
         try:
-            yield from distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+            yield from [point for point in distribution.entry_points if _GROUP.match(point.group)]
         except Exception as error:  # noqa: BLE001
             if ENTRY_POINT_GROUP in (distribution.read_text("entry_points.txt") or ""):
                 yield Unreadable(name, distribution, error)
@@ -215,6 +231,10 @@ def _wrong_info(name: str, info: object) -> str:
 def _refusal(point: EntryPoint, allow: Collection[str] | None, safe_mode: bool) -> Failure | None:
     distribution, version = _package(point)
     failure = _Stage(point.name, distribution, version)
+    major = _major(point)
+    if major != API_MAJOR:
+        made_for = f"it is made for version {major} of the connector contract; this host has {API_MAJOR}.{API_MINOR}"
+        return failure.at("api", made_for, "upgrade genie-connect" if major > API_MAJOR else f"upgrade {distribution}")
     canonical = _canonical(distribution)
     owner = FIRST_PARTY.get(point.name)
     if owner is not None and canonical != owner:

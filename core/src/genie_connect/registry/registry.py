@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Collection, Iterable, Iterator
+
+import attrs
 
 from genie_connect.errors import ConnectorUnavailable
 from genie_connect.registry.handle import ConnectorHandle
 from genie_connect.registry.loader import EntryPoint, Failure, Loaded, examine, installed, load_all
+
+
+@attrs.frozen(kw_only=True)
+class Changes:
+    """What has changed since the registry was made, or last looked: ids of connectors."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    upgraded: tuple[str, ...] = ()
+    """Another version is installed than the one in use, which stays in use until the process is started again."""
 
 
 class Registry:
@@ -19,6 +32,9 @@ class Registry:
         self._strict = strict
         self._handles: dict[str, ConnectorHandle] = {}
         self._failures: list[Failure] = []
+        self._installed: set[str] = set()
+        self._allow: Collection[str] | None = None
+        self._safe_mode: bool | None = None
 
     @classmethod
     def discover(
@@ -31,13 +47,43 @@ class Registry:
     ) -> Registry:
         """Load what is installed. Imports run in the calling thread; a host with a loop calls this in another."""
         registry = cls(strict=strict)
+        registry._allow, registry._safe_mode = allow, safe_mode
         points = installed() if entry_points is None else entry_points
         loaded, failures = load_all(points, allow=allow, safe_mode=safe_mode)
         for failure in failures:
             registry._keep(failure)
         for connector in loaded:
             registry._accept(connector)
+            registry._installed.add(connector.info.id)
         return registry
+
+    def look_again(self, *, entry_points: Iterable[EntryPoint] | None = None) -> tuple[list[Loaded], list[Failure]]:
+        """Load what is installed now, for ``renew``. It changes nothing, and may run in another thread."""
+        # Python remembers what lies in its folders; a package that has just come is not among it.
+        importlib.invalidate_caches()
+        points = installed() if entry_points is None else entry_points
+        return load_all(points, allow=self._allow, safe_mode=self._safe_mode)
+
+    def renew(self, found: tuple[list[Loaded], list[Failure]]) -> Changes:
+        """Take in what was found. Handles of connectors that are still there stay the same."""
+        loaded, failures = found
+        there = {connector.info.id: connector for connector in loaded}
+        removed = [name for name in self._installed if name not in there]
+        for name in removed:
+            del self._handles[name]
+        self._failures = []
+        for failure in failures:
+            self._keep(failure)
+        added, upgraded = [], []
+        for name, connector in there.items():
+            if name not in self._handles:
+                self._accept(connector)
+                added.append(name)
+            elif name in self._installed and connector.version != self._handles[name].version:
+                # Its modules are the old ones still: Python imports a module once.
+                upgraded.append(name)
+        self._installed = {name for name in there if name in self._installed or name in added}
+        return Changes(added=tuple(sorted(added)), removed=tuple(sorted(removed)), upgraded=tuple(sorted(upgraded)))
 
     def register(self, connector: str, plugin: object, *, distribution: str = "") -> ConnectorHandle:
         """Add a connector that is not installed as a package, as tests and hosts with their own do.

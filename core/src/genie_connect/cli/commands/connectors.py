@@ -10,7 +10,8 @@ import click
 from genie_connect.cli.configuration import configuration_if_any, registry
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.config import Config
-from genie_connect.errors import GenieConnectError
+from genie_connect.contract import API_MAJOR
+from genie_connect.errors import ContractViolation, GenieConnectError
 from genie_connect.host import Host
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.codec import unstructure
@@ -109,7 +110,20 @@ def _connector(handle: ConnectorHandle) -> dict[str, Any]:
         "package": handle.distribution,
         "version": handle.version,
         "docs_url": info.docs_url,
+        "api": f"{API_MAJOR}.{info.api}",
+        **_declared(handle),
     }
+
+
+def _declared(handle: ConnectorHandle) -> dict[str, Any]:
+    """What it can do at the most, and what it has to be told; a connector with a fault says neither."""
+    try:
+        return {
+            "capabilities": {entry.name: entry.level.value for entry in handle.capabilities()},
+            "settings_schema": handle.schema(),
+        }
+    except ContractViolation as error:
+        return {"capabilities": {}, "settings_schema": handle.schema(), "fault": error.message}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
