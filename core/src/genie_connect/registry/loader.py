@@ -99,8 +99,42 @@ def installed() -> tuple[EntryPoint, ...]:
         ]
     except Exception:  # noqa: BLE001  # one damaged package; find out which
         found = _one_by_one(importlib_metadata.distributions())
-    found = _of_this_version(found)
+    # Whose they are is asked for many times below, and each time the package's metadata would be parsed anew.
+    found = _of_this_version([Known(point, *_package(point)) for point in found])
     return tuple({(point.name, point.value, _package(point)[0]): point for point in found}.values())
+
+
+@attrs.frozen(eq=False)
+class Known:
+    """An entry point of which it is known already what package it comes with."""
+
+    point: EntryPoint
+    package: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The connector's id."""
+        return self.point.name
+
+    @property
+    def value(self) -> str:
+        """Where its plug-in is."""
+        return self.point.value
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return str(getattr(self.point, "group", ENTRY_POINT_GROUP))
+
+    @property
+    def dist(self) -> importlib_metadata.Distribution | None:
+        """The package it comes with."""
+        return self.point.dist
+
+    def load(self) -> object:
+        """Import it."""
+        return self.point.load()
 
 
 def _major(point: EntryPoint) -> int:
@@ -255,6 +289,8 @@ def _taken(point: EntryPoint, rivals: list[str]) -> Failure:
 
 
 def _package(point: EntryPoint) -> tuple[str, str]:
+    if isinstance(point, Known):
+        return point.package, point.version
     if point.dist is None:
         return "", ""
     return _name_of(point.dist), _stated(point.dist, "version")
