@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "secrets": ("secrets:secrets", "Make or change the key of the store's secrets."),
     "receipt": ("receipt:receipt", "Show what became of a send that the store has."),
     "inbox": ("inbox:inbox", "Run a local SMTP server that shows what arrives."),
+    "new": ("new:new", "Write the package of a new connector, with its tests."),
     "config": ("config:config", "Show or check the configuration."),
 }
 """Each command with where it is (module:function) and its line in the help."""

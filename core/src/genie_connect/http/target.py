@@ -59,6 +59,15 @@ class Origin:
         return attrs.evolve(self, prefix="").url + path
 
 
+def url_problem(value: str) -> str | None:
+    """What is wrong with a base URL: the check of a setting that is one."""
+    try:
+        Origin.of(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _split(url: str) -> SplitResult:
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
         raise ValueError("holds a blank, a control or a non-ASCII character")
