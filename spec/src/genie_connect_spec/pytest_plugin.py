@@ -5,7 +5,10 @@ It is loaded in every run of pytest where the kit is installed, so the kit itsel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -70,29 +73,59 @@ def _trace(error: BaseException | None) -> str:
     return "".join(traceback.format_list(frames[-6:]))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many checks each connector keeps, and which it is spared and why."""
-    counts: dict[str, dict[str, int]] = {}
-    waived: list[str] = []
-    advice: list[str] = []
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the kit."""
+    parser.getgroup("genie-connect").addoption(
+        "--conformance",
+        metavar="FOLDER",
+        help="write ID.json for each connector under the conformance kit: its level, and every check",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how far each connector has come, which checks it is spared and why."""
+    found: dict[str, dict[str, _Said]] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
-                if name != _PROPERTY or getattr(report, "when", "") != "call":
-                    continue
-                connector, check, verdict, force, waiver, reason = value
-                counts.setdefault(connector, {}).setdefault(verdict, 0)
-                counts[connector][verdict] += 1
-                if waiver:
-                    unneeded = "" if verdict == "failed" else ", and is not needed: take it away"
-                    waived.append(f"{connector}: {check} is waived{unneeded}: {waiver}")
-                elif verdict == "failed" and force == "SHOULD":
-                    advice.append(f"{connector}: {check} is advised and not so: {reason.splitlines()[0]}")
-    if not counts:
-        return
-    terminalreporter.section("connector contract")
-    for connector, found in sorted(counts.items()):
-        said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items(), reverse=True))
-        terminalreporter.write_line(f"{connector}: {said}")
-    for line in (*sorted(waived), *sorted(advice)):
-        terminalreporter.write_line(line)
+                if name == _PROPERTY and getattr(report, "when", "") == "call":
+                    said = _Said(*value)
+                    found.setdefault(said.connector, {})[said.check] = said
+    if found:
+        terminalreporter.section("connector contract")
+    for connector, checks in sorted(found.items()):
+        for line in _lines(connector, checks, config.getoption("conformance")):
+            terminalreporter.write_line(line)
+
+
+class _Said(NamedTuple):
+    connector: str
+    check: str
+    verdict: str
+    force: str
+    waiver: str
+    reason: str
+
+
+def _lines(connector: str, checks: dict[str, _Said], folder: str | None) -> Iterator[str]:
+    from genie_connect_spec.kit.check import catalogue
+    from genie_connect_spec.kit.levels import conformance
+
+    verdicts = [said.verdict for said in checks.values()]
+    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts), reverse=True))
+    waivers = {said.check: said.waiver for said in checks.values() if said.waiver}
+    result = conformance(connector, {said.check: said.verdict for said in checks.values()}, waivers)
+    # Of a part of the checks nothing can be said about the whole.
+    whole = len(checks) == len(catalogue())
+    yield f"{connector}: {counts}" + (f"; {result.level.value}" if whole else "")
+    for said in sorted(checks.values()):
+        if said.waiver:
+            unneeded = "" if said.verdict == "failed" else ", and is not needed: take it away"
+            yield f"{connector}: {said.check} is waived{unneeded}: {said.waiver}"
+        elif said.verdict == "failed" and said.force == "SHOULD":
+            yield f"{connector}: {said.check} is advised and not so: {said.reason.splitlines()[0]}"
+    if folder is not None and whole:
+        path = Path(folder) / f"{connector}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result.data(), indent=2) + "\n", encoding="utf-8")
+        yield f"wrote {path}"
