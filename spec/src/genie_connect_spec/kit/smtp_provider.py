@@ -22,14 +22,14 @@ _AT: Final[Mapping[Behaviour, Mapping[str, Action]]] = {
     Behaviour.GARBAGE: {"final": Garbage()},
     Behaviour.THROTTLED: {"mail": Say(b"451 4.7.1 too many messages, come back later\r\n")},
     Behaviour.UNAUTHORIZED: {"auth": Say(b"535 5.7.8 user name or password is wrong\r\n")},
-    Behaviour.HASTY: {"rset": Close(), "noop": Close()},
+    Behaviour.HASTY: {"final": SayThen(b"250 2.0.0 taken\r\n", Close())},
 }
 _EVERYWHERE: Final[Mapping[Behaviour, Mapping[str, Action]]] = {
     Behaviour.SILENT: {"ehlo": Hang()},
     Behaviour.CLOSED: {"ehlo": Close()},
     Behaviour.GARBAGE: {"ehlo": Garbage()},
 }
-_STAGES: Final = ("ehlo", "auth", "mail", "rset", "noop", "final")
+_STAGES: Final = ("ehlo", "auth", "mail", "final")
 
 
 class SmtpProvider:
