@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,3 +72,57 @@ async def test_an_error_is_that_of_sqlite(tmp_path: Path) -> None:
     async with opened(tmp_path) as connection, connection.cursor() as cursor:
         with pytest.raises(sqlite3.OperationalError, match="no such table"):
             await cursor.execute("SELECT * FROM absent")
+
+
+async def test_work_of_one_visit_is_done_whole(tmp_path: Path) -> None:
+    """Its statements run one after another in the connection's thread, and its result, or error, is the caller's."""
+    async with opened(tmp_path) as connection:
+
+        async def counted() -> int:
+            async with connection.cursor() as cursor:
+                await cursor.execute("CREATE TABLE t (x)")
+                await cursor.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+                await cursor.execute("SELECT count(*) FROM t")
+                row = await cursor.fetchone()
+            return int(row[0])
+
+        assert await connection.at_once(counted()) == 2
+        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+            await connection.at_once(counted())
+
+
+async def test_work_of_one_visit_waits_for_its_connection_alone(tmp_path: Path) -> None:
+    """What waits for the loop would wait for ever there: it is told so."""
+    async with opened(tmp_path) as connection:
+        with pytest.raises(RuntimeError, match="something else"):
+            await connection.at_once(asyncio.sleep(0))
+        async with connection.cursor() as cursor:
+            await cursor.execute("SELECT 1")
+            assert await cursor.fetchone() == (1,)
+
+
+async def test_work_of_one_visit_ends_before_its_cancelled_caller_is_told(tmp_path: Path) -> None:
+    """Nobody takes the connection while statements go on in its thread."""
+    begun, may_end = threading.Event(), threading.Event()
+    ended: list[str] = []
+    async with opened(tmp_path) as connection:
+
+        async def slow() -> None:
+            begun.set()
+            may_end.wait(30)
+            ended.append("work")
+
+        async def caller() -> None:
+            try:
+                await connection.at_once(slow())
+            finally:
+                ended.append("caller")
+
+        task = asyncio.create_task(caller())
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ended == ["work", "caller"]

@@ -31,8 +31,6 @@ from genie_connect.delivery.repetition import batch_key, key_kept_s
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.delivery.verdict import about_connection, attempt_record, named
 from genie_connect.model.batch import Batch, Cleared, Delivery
-from genie_connect.model.features import missing, required_by_delivery
-from genie_connect.model.capability import Level
 from genie_connect.model.features import estimated_size_bytes, missing, required_by_delivery
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State

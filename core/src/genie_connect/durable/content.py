@@ -16,17 +16,18 @@ from genie_connect.model.batch import Recipient
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
+from genie_connect.model.plan import Plan
 from genie_connect.store.broadcasts import BroadcastRecord
 from genie_connect.store.message_ids import MessageIds
 from genie_connect.store.packing import Packed
 
 _JSON_1: Final = b"\x01"
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def message_bytes(message: Message) -> bytes:
     """A message as a row keeps it, with the content of its files."""
-    text = json.dumps(unstructure(message), ensure_ascii=False, separators=(",", ":"))
-    return _JSON_1 + zlib.compress(text.encode(), 1)
+    return _JSON_1 + zlib.compress(_encode(unstructure(message)).encode(), 1)
 
 
 def message_of(row: bytes) -> Message:
@@ -38,6 +39,19 @@ def message_of(row: bytes) -> Message:
     except (zlib.error, ValueError, ValidationError):
         hint = "restore the store from a back-up"
         raise StoreError("a message in the store cannot be read", hint=hint) from None
+
+
+class PlanText:
+    """Plans as rows keep them. The next send's is nearly always the last one's."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Plan, str] | None = None
+
+    def of(self, plan: Plan) -> str:
+        """The JSON of a plan."""
+        if self._last is None or self._last[0] != plan:
+            self._last = (plan, _encode(unstructure(plan)))
+        return self._last[1]
 
 
 def digest(content: bytes) -> bytes:

@@ -13,7 +13,7 @@ from genie_connect.clock import Clock
 from genie_connect.config import EngineSection, StoreSection
 from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.durable.chores import Chores, share_health
-from genie_connect.durable.content import digest, message_bytes, message_of, recipient_of
+from genie_connect.durable.content import PlanText, digest, message_bytes, message_of, recipient_of
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.options import SendOptions
 from genie_connect.durable.plain import PlainJournal
@@ -24,7 +24,7 @@ from genie_connect.engine.open import open_engine
 from genie_connect.errors import ValidationError
 from genie_connect.failpoints import point
 from genie_connect.model.address import Address
-from genie_connect.model.codec import structure, unstructure
+from genie_connect.model.codec import structure
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Outcomes
 from genie_connect.model.plan import Plan
@@ -51,6 +51,7 @@ class Durable:
         self.worker: Worker | None = None
         self._engine_url = engine.url
         self._dispatcher = dispatcher
+        self._plans = PlanText()
         self._stack = AsyncExitStack()
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: dict[int, asyncio.Event] = {}
@@ -182,21 +183,21 @@ class Durable:
         options: SendOptions,
         suppressed: Mapping[int, Outcome] = MappingProxyType({}),
     ) -> NewSend:
-        content = message_bytes(message)
+        content, people = message_bytes(message), message.recipients
         return NewSend(
             message_id=message_id,
-            recipients=pack([Packed(address.email) for address in message.recipients]),
-            size=len(message.recipients),
+            recipients=pack([Packed(address.email) for address in people]),
+            size=len(people),
             message=content,
             key=options.key,
-            digest=digest(content),
+            digest=b"" if options.key is None else digest(content),
             not_before=options.not_before,
             expires=options.expires,
             priority=options.priority,
             only=options.connection,
             at_least_once=options.at_least_once,
             suppressed=suppressed,
-            plan=json.dumps(unstructure(plan), separators=(",", ":")),
+            plan=self._plans.of(plan),
         )
 
     def _carry_out(self, claim: Claim) -> None:

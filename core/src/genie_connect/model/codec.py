@@ -290,7 +290,15 @@ def _to_dict(converter: Converter) -> Callable[[Any], Callable[[Any], dict[str, 
             made: dict[str, Any] = {}
             for key, name, as_hint in names:
                 item = getattr(value, name)
-                made[key] = item if type(item) in _PLAIN else converter.unstructure(item, unstructure_as=as_hint)
+                kind = type(item)
+                if kind in _PLAIN:
+                    made[key] = item
+                elif kind is tuple and not item:
+                    made[key] = []
+                elif kind is FrozenMap and not item:
+                    made[key] = {}
+                else:
+                    made[key] = converter.unstructure(item, unstructure_as=as_hint)
             return made
 
         return convert

@@ -1,4 +1,4 @@
-"""The recipients of a unit in few bytes: a format byte, then compressed JSON in columns.
+"""The recipients of a unit in few bytes: a format byte, then JSON in columns, compressed where that is worth it.
 
 Names of merge fields are the same in each row, and values of one column resemble each other. So columns compress to
 half of what rows take: about 10 bytes for an address and a first name. Recipients were checked when they were taken
@@ -15,7 +15,10 @@ from typing import Any, Final, NamedTuple
 from genie_connect.errors import StoreError
 
 COLUMNS_1: Final = b"\x01"
-"""The format of this version. A later one takes another byte and still reads this one."""
+PLAIN_1: Final = b"\x02"
+"""The formats of this version: compressed, and as it is. A later one takes another byte and still reads these."""
+_WORTH_IT: Final = 200
+"""Bytes. What is shorter, as the one address of most sends is, hardly shrinks, and to compress it takes longer."""
 _LEVEL: Final = 6
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -39,7 +42,8 @@ def pack(recipients: Sequence[Packed]) -> bytes:
     )
     content |= {name: _columns(rows) for name, rows in columns if any(rows)}
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return COLUMNS_1 + zlib.compress(text.encode("utf-8", "surrogatepass"), _LEVEL)
+    data = text.encode("utf-8", "surrogatepass")
+    return PLAIN_1 + data if len(data) < _WORTH_IT else COLUMNS_1 + zlib.compress(data, _LEVEL)
 
 
 def unpack(data: bytes) -> list[Packed]:
@@ -94,8 +98,12 @@ def _content(data: bytes) -> dict[str, Any]:
 
 
 def _columns_1(data: bytes) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(zlib.decompress(data).decode("utf-8", "surrogatepass"))
+    return _plain_1(zlib.decompress(data))
+
+
+def _plain_1(data: bytes) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(data.decode("utf-8", "surrogatepass"))
     return content
 
 
-_FORMATS: Final[Mapping[bytes, Callable[[bytes], dict[str, Any]]]] = {COLUMNS_1: _columns_1}
+_FORMATS: Final[Mapping[bytes, Callable[[bytes], dict[str, Any]]]] = {COLUMNS_1: _columns_1, PLAIN_1: _plain_1}
