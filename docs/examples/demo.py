@@ -46,7 +46,7 @@ SUPPRESSED = {READERS[99]: "unsubscribe", READERS[399]: "complaint", READERS[899
 GONE_AT_SANDBOX = READERS[199]
 GONE_AT_INBOX = READERS[699]
 CHUNK = 250
-CUSTOMERS = [f"customer{number:03}@example.com" for number in range(1, 401)]
+CUSTOMERS = [f"customer{number:03}@example.com" for number in range(1, 201)]
 STORE = """\
 [store]                            # with it, broadcasts outlive the process
 url = "sqlite:///mail.db"

@@ -30,5 +30,5 @@ def test_ends_with_the_numbers_it_promises() -> None:
         "total": [498, 499, 3, 2, 1002],
     }
     assert "sandbox  deferred at connect" in ran.stdout
-    assert "done: 400 accepted, 0 unknown" in ran.stdout
+    assert "done: 200 accepted, 0 unknown" in ran.stdout
     assert "Transactional sends" in ran.stdout
