@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from genie_connect.http.standard_webhooks import sign, signing_key
-
+from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest, SmtpProvider
 
 SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 01").decode()

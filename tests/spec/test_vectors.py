@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from genie_connect.http.standard_webhooks import signing_key, verify
 
-from genie_connect import Address, Batch, Delivery, Message, ValidationError, WebhookRejected, structure
+from genie_connect import Address, Batch, Delivery, Message, ValidationError, WebhookRejected, WebhookRequest, structure
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.http import NoAnswer, NotSent, Response, verdict_of, verdict_of_error
 from genie_connect.mime import compose
+from genie_connect.webhooks.signatures import signing_key, verify_standard
 from genie_connect_smtp.classify import classify
 from genie_connect_smtp.stages import Stage
 
@@ -65,8 +65,10 @@ def test_signatures(case: dict[str, Any]) -> None:
 
     def look() -> str:
         received_at = datetime.fromtimestamp(case["received_at_s"], UTC)
-        keys = [signing_key(case["secret"])]
-        return verify(case["headers"], case["body"].encode(), keys=keys, received_at=received_at)
+        request = WebhookRequest(
+            method="POST", path="/", headers=case["headers"], body=case["body"].encode(), received_at=received_at
+        )
+        return verify_standard(request, [signing_key(case["secret"])])
 
     if case["right"]:
         assert look() == case["headers"]["webhook-id"]

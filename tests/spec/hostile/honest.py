@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from genie_connect.http.standard_webhooks import sign, signing_key, verify
-
 from genie_connect import (
     Batch,
     BounceClass,
@@ -51,6 +49,7 @@ from genie_connect.http import (
 from genie_connect.http.target import Origin
 from genie_connect.model.capability import host, yes
 from genie_connect.model.frozen import FrozenMap
+from genie_connect.webhooks.signatures import sign, signing_key, verify_standard
 from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest
 
 KINDS = {"delivered": EventKind.DELIVERED, "bounced": EventKind.BOUNCED}
@@ -213,7 +212,7 @@ class Honest:
         if not secrets:
             raise WebhookRejected("there is no secret")
         keys = [signing_key(secret.reveal()) for secret in secrets]
-        verify(request.headers, request.body, keys=keys, received_at=request.received_at)
+        verify_standard(request, keys)
 
     def event(self, data: Any, request: WebhookRequest) -> Event:
         """One event."""

@@ -128,15 +128,6 @@ class OneId(Honest):
         return "event"
 
 
-@fails("GC-HOOK-016")
-class LocalTime(Honest):
-    """Gives times without a zone."""
-
-    def event_time(self, request: Any) -> datetime:
-        """Naive."""
-        return request.received_at.replace(tzinfo=None)
-
-
 @fails("GC-HOOK-020")
 class PhonesFromWebhooks(Honest):
     """Looks something up while it reads a webhook."""

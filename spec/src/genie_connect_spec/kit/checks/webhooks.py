@@ -280,13 +280,6 @@ def ids_differ(rig: Rig) -> None:
     assert len(set(ids)) == len(ids), "two events have one id"
 
 
-@check("GC-HOOK-016", after=PARSES)
-def times_are_in_utc(rig: Rig) -> None:
-    """Times without a zone are compared wrongly."""
-    for event in _events(rig):
-        assert event.time.tzinfo is not None and event.time.utcoffset() == timedelta(0), f"{event.time!r} is not in UTC"
-
-
 @check("GC-HOOK-017", after=PARSES)
 def the_payload_is_kept(rig: Rig) -> None:
     """What this version does not understand, the next one may."""
