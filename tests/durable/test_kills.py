@@ -28,11 +28,11 @@ def test_no_kill_loses_or_repeats(field: Field, database: str, engine: str) -> N
     if reason := why_not(database, engine):
         pytest.skip(reason)
     # What a worker had in its memory when it died is offered to others after a lease: with a short one, nobody waits.
-    run = Run(field.ground(database, engine), Shape(chunk=20, micro_batch=10, concurrency=1, lease_s=1.0))
+    run = Run(field.ground(database, engine), Shape(chunk=10, micro_batch=5, concurrency=1, lease_s=2.0))
     run.ground.receiver.behave(put_off_of_1000=20, refused_of_1000=10, answer_after_s=0.002)
     run.upgrade()
-    run.load(400)
-    rage(run, Storm(kills=KILLS, pause_s=0.05, seed=5, workers=2))
+    run.load(300)
+    rage(run, Storm(kills=KILLS, pause_s=0.05, seed=5))
     with run.workers(1):
         run.ended_as_promised(lambda line: None, "", bound=run.kills * run.shape.micro_batch)
 

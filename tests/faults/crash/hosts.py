@@ -31,6 +31,7 @@ from tests.faults.crash.said import say
 
 NAME: Final = "news"
 SENDERS: Final = 2
+ENDLESS: Final = 1_000_000
 SUPPRESSED: Final = 3
 PAUSE_S: Final = 0.2
 LOOK_EVERY_S: Final = 0.1
@@ -94,9 +95,10 @@ async def send(options: dict[str, Any]) -> None:
             await patiently(lambda: host.send(message, durable=True, idempotency_key=f"key {number}"))
             say(f"acknowledged {number}")
 
-        while True:
+        for _ in range(options.get("most", ENDLESS) // SENDERS):
             await asyncio.gather(*(one(next(numbers)) for _ in range(SENDERS)))
             await asyncio.sleep(PAUSE_S)
+        await asyncio.Event().wait()
 
 
 async def plain(options: dict[str, Any]) -> None:
@@ -135,12 +137,14 @@ async def work(options: dict[str, Any]) -> None:
 
 
 async def look(options: dict[str, Any]) -> None:
-    """Say what there is to be seen, once nothing is left to do or after ``within_s`` seconds."""
+    """Say what there is to be seen, once nothing is left to do or nothing has happened for ``still_for_s`` seconds."""
     async with Database(options["config"]["store"]["url"]) as store:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + options["within_s"]
-        while await patiently(lambda: _unfinished(store)) and loop.time() < deadline:
+        before, since = None, loop.time()
+        while await patiently(lambda: _unfinished(store)) and loop.time() < since + options["still_for_s"]:
             await asyncio.sleep(LOOK_EVERY_S)
+            if (now := await patiently(lambda: _settled(store))) != before:
+                before, since = now, loop.time()
         async with host_of(options, work=False) as host:
             say(json.dumps(await patiently(lambda: _all(host, store))))
 
@@ -173,6 +177,12 @@ async def _states(store: Database) -> dict[str, str]:
     chosen = sa.select(outcomes.c.recipient, outcomes.c.state).where(outcomes.c.state != "unknown")
     async with store.read() as connection:
         return {row.recipient: row.state for row in await connection.execute(chosen)}
+
+
+async def _settled(store: Database) -> tuple[Any, ...]:
+    sums = [sa.func.sum(units.c[state.value]) for state in State]
+    async with store.read() as connection:
+        return tuple((await connection.execute(sa.select(*sums))).one())
 
 
 async def _unfinished(store: Database) -> int:

@@ -81,6 +81,11 @@ class Life:
             return False
         return True
 
+    def locks_a_file(self) -> bool:
+        """Whether it has a file locked for writing. Only of one that is stopped is this still so a moment later."""
+        held = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+        return any(fields[3:5] == ["WRITE", str(self.pid)] for fields in held)
+
     def kill(self) -> bool:
         """Kill it and read the rest of what it said. Whether it still lived."""
         hit = self.alive and self.send(signal.SIGKILL)

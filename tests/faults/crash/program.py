@@ -18,7 +18,7 @@ from genie_connect import failpoints
 from genie_connect.durable.ledger import Ledger
 from genie_connect.host import Host
 from tests.faults.crash import hosts, naive
-from tests.faults.crash.receiver import Copies, Session
+from tests.faults.crash.receiver import Behaviour, Copies, Session
 from tests.faults.crash.sabotage import SABOTAGE
 
 Role: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -48,12 +48,16 @@ def warm() -> None:
 async def _warm() -> None:
     # Its statements are compiled, and nothing is connected to.
     Ledger("postgresql://nobody@localhost/nowhere")
-    server = await asyncio.get_running_loop().create_server(lambda: Session(Copies()), "127.0.0.1", 0)
+    copies = Copies()
+    # So that the rules by which refusals are understood are read too.
+    copies.behaviour = Behaviour(put_off_of_1000=200, refused_of_1000=200)
+    server = await asyncio.get_running_loop().create_server(lambda: Session(copies), "127.0.0.1", 0)
     settings = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1], "security": "none"}
     with tempfile.TemporaryDirectory() as folder:
         config = {
             "connections": {"smtp": {"connector": "smtp", "settings": settings}},
             "store": {"url": f"sqlite:///{folder}/warm.db"},
+            "engine": {"first_retry_s": 0.01},
         }
         async with server, Host.open(config) as host:
             # Discovery looks at every installed package, which is slow and not what is tested here.

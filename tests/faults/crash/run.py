@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -18,7 +17,8 @@ from tests.faults.crash.naive import recipients_of
 from tests.faults.crash.nursery import DiedByItself, Life
 from tests.faults.crash.table import Line
 
-SETTLED_WITHIN_S: Final = 120.0
+STILL_FOR_S: Final = 120.0
+"""A run in which nothing more happens for so long does not end any more."""
 BROADCAST: Final = "b"
 """Begins the address of a broadcast's recipient."""
 SEND: Final = "s"
@@ -89,35 +89,23 @@ class Run:
         """Stop a process where it is; not in the middle of a write to a file, which nobody else could write to then."""
         while True:
             life.send(signal.SIGSTOP)
-            if self._can_be_written():
+            if not life.locks_a_file():
                 return
             life.send(signal.SIGCONT)
             time.sleep(0.01)
 
-    def _can_be_written(self) -> bool:
-        if self.ground.database != "sqlite":
-            return True
-        path = self.ground.store_url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as store:
-            try:
-                store.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            store.execute("ROLLBACK")
-        return True
-
     def look(self) -> dict[str, Any]:
         """What the ledger says."""
-        return self._seen(self.birth("look", within_s=0.0))
+        return self._seen(self.birth("look", still_for_s=0.0))
 
     def _seen(self, life: Life) -> dict[str, Any]:
         seen: dict[str, Any] = json.loads(life.expect("{"))
         life.join(30.0)
         return seen
 
-    def settle(self, within_s: float = SETTLED_WITHIN_S) -> dict[str, Any]:
+    def settle(self, still_for_s: float = STILL_FOR_S) -> dict[str, Any]:
         """Wait until nothing is left to do, and return what the ledger says then. Somebody has to be at work."""
-        watching = self.birth("look", within_s=within_s)
+        watching = self.birth("look", still_for_s=still_for_s)
         while not watching.said("{"):
             dead = [life for life in self._at_work if not life.alive]
             if dead:

@@ -73,7 +73,10 @@ def resolving(run: Run, point: str, nats: Nats | None) -> None:
     """A person who has asked the server settles what is unknown, and dies over it; another one goes on."""
     run.load(run.total)
     sending_on(run)
+    # What has arrived is answered late enough for the kill to come before it: somebody has to be in doubt.
+    run.ground.receiver.behave(answer_after_s=0.5)
     kill_in_the_middle(run)
+    run.ground.receiver.behave()
     with run.workers(1):
         run.settle()
     taken = sorted(run.ground.receiver.taken().by_recipient)

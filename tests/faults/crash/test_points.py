@@ -32,7 +32,7 @@ def test_there_are_sixty_points_on_each_ground() -> None:
     assert min(found.values()) >= 60
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("database, engine, point", list(cases()))
 def test_death_at_a_point_loses_and_repeats_nobody(
     field: Field, report: Report, database: str, engine: str, point: str

@@ -14,7 +14,7 @@ PARTS = 4
 """Of each ground. The later ones have two workers, and so chunks that pass from one to the other."""
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("database, engine", GROUNDS)
 def test_no_kill_loses_or_repeats(field: Field, report: Report, database: str, engine: str, part: int) -> None:

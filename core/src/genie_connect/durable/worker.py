@@ -26,8 +26,8 @@ from genie_connect.errors import BroadcastStateError, EngineUnavailable, GenieCo
 from genie_connect.failpoints import point
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.claims import Claim
+from genie_connect.store.offers import OFFER_S
 from genie_connect.store.schema import UnitKind
-from genie_connect.store.units import OFFER_S
 
 _logger = logging.getLogger("genie_connect.worker")
 SWEEP_S: Final = 1.0

@@ -21,6 +21,9 @@ from genie_connect.store.schema import BroadcastState, UnitKind, broadcasts, uni
 from genie_connect.store.statements import Dialect
 from genie_connect.store.unit_rows import READY
 
+OFFER_S: Final = 60.0
+"""For so long an engine has a unit before it is offered again, unless somebody claims it."""
+
 
 class Offers:
     """Finds what is due."""
@@ -71,7 +74,7 @@ class Offers:
         now = self._database.now()
         statement = (
             sa.update(units)
-            .where(*self._those, units.c.offered_until <= sa.bindparam("now"))
+            .where(*self._those, sa.not_(_OFFERED))
             .values(offered_until=now + for_s)
             .returning(units.c.id)
         )
@@ -118,9 +121,11 @@ _RUNNING: Final = (
     .where(broadcasts.c.tenant == sa.bindparam("tenant"), broadcasts.c.state == BroadcastState.RUNNING)
     .order_by(broadcasts.c.id)
 )
-_WAITING: Final = (
-    sa.select(sa.func.count()).select_from(units).where(_OURS, READY, units.c.offered_until > sa.bindparam("now"))
+# One for later than any offer lasts was made before the clock was set back: nobody waits until then.
+_OFFERED: Final = sa.and_(
+    units.c.offered_until > sa.bindparam("now"), units.c.offered_until <= sa.bindparam("now", type_=sa.Float) + OFFER_S
 )
+_WAITING: Final = sa.select(sa.func.count()).select_from(units).where(_OURS, READY, _OFFERED)
 
 
 def _queries(source: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[Any]]:
@@ -134,7 +139,7 @@ def _queries(source: sa.ColumnElement[bool]) -> tuple[sa.Select[Any], sa.Select[
             *ours,
             units.c.priority == sa.bindparam("priority"),
             units.c.not_before <= sa.bindparam("now"),
-            units.c.offered_until <= sa.bindparam("now"),
+            sa.not_(_OFFERED),
         )
         .order_by(units.c.not_before, units.c.id)
         .limit(sa.bindparam("limit"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,11 +18,8 @@ from genie_connect.store.claims import Answer, Claim, HandOver, Offered
 from genie_connect.store.database import Database
 from genie_connect.store.hand_overs import AnsweredItem, HandOvers, LeavingItem
 from genie_connect.store.letting_go import FinishItem, LettingGo, ReleaseItem
-from genie_connect.store.offers import Offers
+from genie_connect.store.offers import OFFER_S, Offers
 from genie_connect.store.writer import Writer
-
-OFFER_S: Final = 60.0
-"""For so long an engine has a unit before it is offered again, unless somebody claims it."""
 
 
 class Units:
