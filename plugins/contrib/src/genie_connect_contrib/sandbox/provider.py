@@ -47,8 +47,8 @@ from genie_connect.http.target import Origin
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.merge import Texts, template_of_texts
-from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect.model.provider_template import ProviderTemplate
+from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect_contrib.sandbox.behaviour import NORMAL, Behaviour, Refusal, Reply
 from genie_connect_contrib.sandbox.records import Copy, Result, SandboxMessage, Submission
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
