@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from genie_connect.model.event import Event, EventKind
-from genie_connect.store import schema
+from genie_connect.store import bitmap, schema
 from genie_connect.store.database import Database
 from genie_connect.store.events import EventLog, Taken
 from genie_connect.store.message_ids import MessageIds
@@ -59,7 +59,7 @@ class Store:
             "unknown": 1,
             "size": position + 1,
             "intent": b"",
-            "done": b"",
+            "done": bitmap.dump(bitmap.full(position + 1)),
         }
         facts["broadcast_id"] = 7 if kind == 2 else None
         async with self.database.begin() as connection:
