@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from genie_connect.delivery.kept_events import Taken
 from genie_connect.model.event import Event, EventKind
 from genie_connect.store import bitmap, schema
 from genie_connect.store.database import Database
-from genie_connect.store.events import EventLog, Taken
+from genie_connect.store.events import EventLog
 from genie_connect.store.message_ids import MessageIds
 from genie_connect.store.packing import Packed, pack
 from genie_connect.store.unknown import Unknown

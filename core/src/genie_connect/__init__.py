@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast, Progress
     from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext, WebhookRequest
+    from genie_connect.delivery.intake import WebhookResult
     from genie_connect.delivery.policy import SendPolicy
     from genie_connect.errors import (
         BroadcastStateError,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from genie_connect.model.codec import structure, unstructure
     from genie_connect.model.diagnosis import Diagnosis, Status, Step
     from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+    from genie_connect.model.fate import Fate
+    from genie_connect.model.inbound import InboundFile, InboundMessage
     from genie_connect.model.message import Message, Purpose
     from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
     from genie_connect.model.plan import Plan
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from genie_connect.model.secret import Secret
     from genie_connect.model.settings import setting, settings
     from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
+    from genie_connect.receiver import WebhookReceiver
     from genie_connect.registry import Registry
     from genie_connect.sync_host import SyncHost
 
@@ -75,9 +79,12 @@ __all__ = [
     "EngineUnavailable",
     "Event",
     "EventKind",
+    "Fate",
     "GenieConnectError",
     "Host",
     "IdempotencyConflict",
+    "InboundFile",
+    "InboundMessage",
     "Kind",
     "Level",
     "Message",
@@ -118,8 +125,10 @@ __all__ = [
     "UnusableList",
     "ValidationError",
     "WebhookNeeds",
+    "WebhookReceiver",
     "WebhookRejected",
     "WebhookRequest",
+    "WebhookResult",
     "hookimpl",
     "setting",
     "settings",
@@ -146,9 +155,12 @@ _HOMES = {
     "EngineUnavailable": "errors",
     "Event": "model.event",
     "EventKind": "model.event",
+    "Fate": "model.fate",
     "GenieConnectError": "errors",
     "Host": "host",
     "IdempotencyConflict": "errors",
+    "InboundFile": "model.inbound",
+    "InboundMessage": "model.inbound",
     "Kind": "contract",
     "Level": "model.capability",
     "Message": "model.message",
@@ -189,8 +201,10 @@ _HOMES = {
     "UnusableList": "errors",
     "ValidationError": "errors",
     "WebhookNeeds": "errors",
+    "WebhookReceiver": "receiver",
     "WebhookRejected": "errors",
     "WebhookRequest": "contract",
+    "WebhookResult": "delivery.intake",
     "hookimpl": "hookspecs",
     "setting": "model.settings",
     "settings": "model.settings",

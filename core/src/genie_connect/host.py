@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +26,12 @@ from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, StoreSection, load_config, make_config
 from genie_connect.connecting import Connecting, both
 from genie_connect.delivery.asked_together import AskedTogether
+from genie_connect.contract import WebhookRequest
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single
 from genie_connect.delivery.in_memory import CHUNK, InMemory
+from genie_connect.delivery.intake import Intake, WebhookResult
+from genie_connect.delivery.kept_events import EventKeeper, MemoryEvents
 from genie_connect.delivery.limiter import Rooms
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
@@ -52,6 +55,8 @@ from genie_connect.model.asked import checked_key, checked_priority, checked_win
 from genie_connect.model.batch import Recipient
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Step
+from genie_connect.model.event import Event
+from genie_connect.model.fate import Fate
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome
@@ -59,6 +64,7 @@ from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Attempt, Receipt
 from genie_connect.registry import Changes, ConnectorHandle, Failure, Registry
 from genie_connect.sending import SingleSend
+from genie_connect.webhooks.documents import Documents
 
 if TYPE_CHECKING:
     from genie_connect.broadcast.handle import Broadcast
@@ -96,6 +102,11 @@ class Host:
         self.observers = Observers()
         self.suppressions = SuppressionGate(suppressions or _store(config), clock=self._clock)
         self._dispatcher = Dispatcher(self.suppressions, self.observers, self._clock, policy or SendPolicy(), order)
+        self.documents = Documents(clock=self._clock)
+        self._memory_events = MemoryEvents()
+        self._intake_made: Intake | None = None
+        if config.store is None:
+            self._dispatcher.remember = self._memory_events.sent
 
     @classmethod
     def open(
@@ -176,6 +187,7 @@ class Host:
 
     async def _close_store(self) -> None:
         durable, self._durable = self._durable, None
+        self._intake_made = None
         if durable is not None:
             await durable.__aexit__(None, None, None)
 
@@ -458,6 +470,45 @@ class Host:
         async with aclosing(sending.send(recipients)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
+
+    async def webhook(self, connection: str, request: WebhookRequest) -> WebhookResult:
+        """Take in a webhook that a provider posted for a connection: verify it, keep its events once, act on them.
+
+        Hard bounces of an address and complaints suppress it, unsubscribes suppress marketing, and what proves that a
+        copy in doubt was taken settles it. An event about nothing that we sent is kept and suppresses nobody. Answer
+        with the result's ``status``; nothing is raised for what stands in the request.
+        """
+        return await self._intake().webhook(connection, request)
+
+    async def take_events(self, connection: str, events: Sequence[Event]) -> WebhookResult:
+        """Take in events that came by another way than a webhook, such as a bounce mailbox. As ``webhook`` goes on.
+
+        Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then give them again.
+        """
+        return await self._intake().take(connection, events)
+
+    async def fate(self, message_id: str, recipient: str | None = None) -> Fate:
+        """What the events tell of a copy: of a message to several, of the one to ``recipient``.
+
+        Without a store, only of what this process sent lately.
+        """
+        return Fate.of(await self._keeper.told(message_id, recipient))
+
+    @property
+    def _keeper(self) -> EventKeeper:
+        return self._memory_events if self._durable is None else self._durable.ledger.events
+
+    def _intake(self) -> Intake:
+        if self._intake_made is None:
+            self._intake_made = Intake(
+                self._dispatcher.connections,
+                self._keeper,
+                self.suppressions,
+                self.observers,
+                self.documents,
+                self._clock,
+            )
+        return self._intake_made
 
     async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
         """Ask the provider what became of an attempt whose outcome is ``unknown``.

@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from genie_connect.clock import Clock
 from genie_connect.config import Config
+from genie_connect.contract import WebhookRequest
 from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S
 from genie_connect.delivery.in_memory import CHUNK
+from genie_connect.delivery.intake import WebhookResult
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
 from genie_connect.delivery.policy import SendPolicy
@@ -31,6 +33,8 @@ from genie_connect.model.address import AddressLike
 from genie_connect.model.batch import Recipient
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Step
+from genie_connect.model.event import Event
+from genie_connect.model.fate import Fate
 from genie_connect.model.message import Message, Purpose
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.plan import Plan
@@ -271,6 +275,18 @@ class SyncHost:
     ) -> Iterator[Step]:
         """As ``Host.test``."""
         return self._drained(self._host.test(name, send_to=send_to, timeout_s=timeout_s))
+
+    def webhook(self, connection: str, request: WebhookRequest) -> WebhookResult:
+        """As ``Host.webhook``."""
+        return self.run(self._host.webhook(connection, request))
+
+    def take_events(self, connection: str, events: Sequence[Event]) -> WebhookResult:
+        """As ``Host.take_events``."""
+        return self.run(self._host.take_events(connection, events))
+
+    def fate(self, message_id: str, recipient: str | None = None) -> Fate:
+        """As ``Host.fate``."""
+        return self.run(self._host.fate(message_id, recipient))
 
     def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
         """As ``Host.lookup``."""

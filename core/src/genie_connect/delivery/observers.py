@@ -45,7 +45,7 @@ class Observers:
         self._manager.unregister(observer)
         self._look_around()
 
-    def notify(self, event: str, **facts: Any) -> None:
+    def notify(self, event: str, /, **facts: Any) -> None:
         """Call one hook of every observer that has it."""
         for implementation in self._heard_by[event]:
             try:

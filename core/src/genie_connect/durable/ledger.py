@@ -10,6 +10,7 @@ from genie_connect.clock import Clock
 from genie_connect.durable.life import Life
 from genie_connect.store.broadcasts import Broadcasts
 from genie_connect.store.database import DEFAULT_TENANT, Database
+from genie_connect.store.events import EventLog
 from genie_connect.store.progress import ProgressReader
 from genie_connect.store.sends import Sends
 from genie_connect.store.units import Units
@@ -31,6 +32,7 @@ class Ledger:
         self.broadcasts = Broadcasts(self.database, self.writer)
         self.progress = ProgressReader(self.database)
         self.unknown = Unknown(self.database, self.writer)
+        self.events = EventLog(self.database, self.unknown)
         self.workers = Workers(self.database, self.writer, lease_s=lease_s)
         self.life = Life(self.workers)
         self._open = AsyncExitStack()

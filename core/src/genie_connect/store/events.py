@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
-import attrs
 import sqlalchemy as sa
 
+from genie_connect.delivery.kept_events import Match, Taken, addressed, bracketed
 from genie_connect.errors import NothingUnknown
-from genie_connect.model.codec import unstructure
+from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.outcome import State
+from genie_connect.store import packing
 from genie_connect.store.database import Database
+from genie_connect.store.schema import chunks, outcomes, sends
 from genie_connect.store.schema import events as table
-from genie_connect.store.schema import outcomes
 from genie_connect.store.statements import Dialect
 from genie_connect.store.unknown import Resolution, ResolvedBy, Unknown
 
@@ -39,15 +40,9 @@ PROOF: Final[Mapping[EventKind, Resolution]] = {
 }
 """What each kind says of the hand-over: a bounce, too, was taken first. The others are about no copy of ours."""
 MOST_AT_ONCE: Final = 1_000
+IDS_AT_ONCE: Final = 500
+ABOUT_AN_ADDRESS: Final = frozenset({EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 _ID_LENGTH: Final = 128
-
-
-@attrs.frozen(kw_only=True)
-class Taken:
-    """What became of events: how many were new, and how many unknown copies they settled."""
-
-    new: int = 0
-    resolved: int = 0
 
 
 class EventLog:
@@ -57,23 +52,58 @@ class EventLog:
         self._database = database
         self._unknown = unknown
 
-    async def append(self, connection: str, events: Sequence[Event]) -> Taken:
+    async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
+        """Those that are not kept yet, each id once."""
+        by_id = {_id(connection, event.id): event for event in reversed(events)}
+        known: set[str] = set()
+        ids = list(by_id)
+        async with self._database.read() as opened:
+            for start in range(0, len(ids), IDS_AT_ONCE):
+                chosen = sa.select(table.c.id).where(
+                    table.c.tenant == self._database.tenant, table.c.id.in_(ids[start : start + IDS_AT_ONCE])
+                )
+                known |= set(await opened.scalars(chosen))
+        fresh = {id(event) for name, event in by_id.items() if name not in known}
+        return [event for event in events if id(event) in fresh]
+
+    async def match(self, events: Sequence[Event]) -> list[Match | None]:
+        """The copy that each of them is about, or ``None`` where we sent no such copy."""
+        return [await self._match(event) for event in events]
+
+    async def append(
+        self, connection: str, events: Sequence[Event], matches: Sequence[Match | None] | None = None
+    ) -> Taken:
         """Keep what a connection's provider reported, and settle what it proves. One that is known changes nothing.
 
         Raises ``StoreUnavailable``; the provider is then to report it again.
         """
-        copies = [await self._copy(event) for event in events]
+        found = await self.match(events) if matches is None else matches
         # Settled before it is kept: a process that dies in between gets the event again, and settles nothing twice.
         resolved = 0
-        for event, copy in zip(events, copies, strict=True):
-            if copy is not None and event.kind in PROOF:
-                resolved += await self._settle(copy, event.kind)
-        new = 0
+        for event, match in zip(events, found, strict=True):
+            if match is not None and event.kind in PROOF:
+                resolved += await self._settle(_place(match), event.kind)
+        new: list[Event] = []
         async with self._database.begin() as opened:
             insert = Dialect(self._database).ignore(table)
-            for event, copy in zip(events, copies, strict=True):
-                new += (await opened.execute(insert, self._row(connection, event, copy))).rowcount
-        return Taken(new=new, resolved=resolved)
+            for event, match in zip(events, found, strict=True):
+                if (await opened.execute(insert, self._row(connection, event, match))).rowcount:
+                    new.append(event)
+        return Taken(new=len(new), resolved=resolved, events=tuple(new))
+
+    async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
+        """The events of a copy, in the order of their coming; none where it is no copy of ours."""
+        copy = await self._unknown.find(bracketed(message_id), recipient)
+        if copy is None:
+            return []
+        chosen = (
+            sa.select(table.c.data)
+            .where(table.c.tenant == self._database.tenant, table.c.unit_id == copy[0], table.c.position == copy[1])
+            .order_by(table.c.received, table.c.id)
+        )
+        async with self._database.read() as opened:
+            found = (await opened.scalars(chosen)).all()
+        return [structure(Event, json.loads(data)) for data in found]
 
     async def reconcile(self) -> int:
         """Settle copies that became unknown after their event had come in; how many.
@@ -95,8 +125,25 @@ class EventLog:
             found = (await connection.execute(chosen)).all()
         return sum([await self._settle((unit, position), EventKind(kind)) for unit, position, kind in found])
 
-    async def _copy(self, event: Event) -> tuple[int, int] | None:
-        return None if event.message_id is None else await self._unknown.find(event.message_id, event.recipient)
+    async def _match(self, event: Event) -> Match | None:
+        if event.message_id is None:
+            return None
+        copy = await self._unknown.find(bracketed(event.message_id), event.recipient)
+        if copy is None:
+            return None
+        unit, position = copy
+        # The address is needed by those alone that suppress it, and is packed together with many.
+        address = await self._address(event, unit, position) if event.kind in ABOUT_AN_ADDRESS else None
+        return Match(unit=unit, position=position, address=address)
+
+    async def _address(self, event: Event, unit: int, position: int) -> str | None:
+        bound = {"tenant": self._database.tenant, "unit": unit}
+        async with self._database.read() as opened:
+            packed = await opened.scalar(_RECIPIENTS, bound)
+        if packed is None:
+            return None
+        people = packing.addresses(packed)
+        return addressed(event, [packing.email(people[position])]) if position < len(people) else None
 
     async def _settle(self, copy: tuple[int, int], kind: EventKind) -> bool:
         try:
@@ -105,8 +152,7 @@ class EventLog:
             return False
         return True
 
-    def _row(self, connection: str, event: Event, copy: tuple[int, int] | None) -> dict[str, Any]:
-        unit, position = copy or (None, None)
+    def _row(self, connection: str, event: Event, match: Match | None) -> dict[str, Any]:
         return {
             "tenant": self._database.tenant,
             "id": _id(connection, event.id),
@@ -115,12 +161,28 @@ class EventLog:
             "recipient": event.recipient,
             "message_id": event.message_id,
             "provider_id": event.provider_id,
-            "unit_id": unit,
-            "position": position,
+            "unit_id": None if match is None else match.unit,
+            "position": None if match is None else match.position,
             "at": event.time.timestamp(),
             "received": self._database.now(),
             "data": json.dumps(unstructure(event), ensure_ascii=False),
         }
+
+
+_RECIPIENTS: Final = sa.union_all(
+    sa.select(chunks.c.recipients).where(
+        chunks.c.unit_id == sa.bindparam("unit"), chunks.c.tenant == sa.bindparam("tenant")
+    ),
+    sa.select(sends.c.recipients).where(
+        sends.c.unit_id == sa.bindparam("unit"), sends.c.tenant == sa.bindparam("tenant")
+    ),
+)
+
+
+def _place(match: Match) -> tuple[int, int]:
+    if match.unit is None or match.position is None:
+        raise AssertionError("a match of the store has its place there")
+    return match.unit, match.position
 
 
 def _id(connection: str, event: str) -> str:

@@ -1,0 +1,184 @@
+"""A webhook from its bytes to what it changes: verified, read, kept once, and acted on.
+
+The order is chosen for a process that may die anywhere. Suppressions come before the events are kept: who is cut off in
+between gets the webhook again, and suppresses again, which changes nothing. Observers come last, for what was new.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from genie_connect.clock import Clock
+from genie_connect.contract import WebhookRequest
+from genie_connect.delivery.breaker import Permit
+from genie_connect.delivery.connection import Connection
+from genie_connect.delivery.kept_events import EventKeeper, Match
+from genie_connect.delivery.observers import Observers
+from genie_connect.delivery.suppression import SuppressionGate
+from genie_connect.errors import GenieConnectError, WebhookNeeds, WebhookRejected
+from genie_connect.model.event import Event, EventKind
+from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.outcome import Outcome, Scope, State
+from genie_connect.model.suppression import SuppressionReason
+from genie_connect.registry.isolation import log_failure
+from genie_connect.webhooks.documents import Documents
+
+_logger = logging.getLogger("genie_connect.webhooks")
+BLOCKS_BEFORE_PAUSE: Final = 10
+"""So many refusals because of us, with no delivery in between, pause a connection: one server alone does not."""
+BLOCKS_WITHIN_S: Final = 900.0
+MOST_DOCUMENTS: Final = 2
+_HINT: Final = (
+    "Servers refuse mail from this connection because of its reputation or set-up: look at the events' texts."
+)
+
+
+@attrs.frozen(kw_only=True)
+class WebhookResult:
+    """What became of a webhook, and the HTTP ``status`` to answer it with.
+
+    ``accepted`` events were new, ``duplicates`` were known. Of the new ones, ``unmatched`` are about nothing we sent,
+    ``unreadable`` could not be read, ``suppressed`` is how many addresses are not written to any more, and ``resolved``
+    how many copies in doubt are settled. ``rejected`` says why nothing was read, and ``hint`` what to do about it;
+    neither is for the answer.
+    """
+
+    status: int = 200
+    accepted: int = 0
+    duplicates: int = 0
+    unmatched: int = 0
+    unreadable: int = 0
+    suppressed: int = 0
+    resolved: int = 0
+    rejected: str | None = None
+    hint: str = ""
+
+
+class Intake:
+    """Takes in the webhooks of a host's connections."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        keeper: EventKeeper,
+        suppressions: SuppressionGate,
+        observers: Observers,
+        documents: Documents,
+        clock: Clock,
+    ) -> None:
+        self._connections = connections
+        self._keeper = keeper
+        self._suppressions = suppressions
+        self._observers = observers
+        self._documents = documents
+        self._clock = clock
+        self._blocks: dict[str, list[float]] = {}
+
+    async def webhook(self, name: str, request: WebhookRequest) -> WebhookResult:
+        """Take in one request. Raises nothing for what stands in it, nor for a store that cannot be reached."""
+        connection = self._connections.get(name)
+        if connection is None:
+            return WebhookResult(status=404, rejected="there is no such connection", hint="see: connections list")
+        try:
+            events = await self._read(connection, request)
+        except WebhookRejected as refusal:
+            _logger.info("connection %s: %s", name, refusal)
+            return WebhookResult(status=refusal.status, rejected=refusal.message, hint=refusal.hint)
+        try:
+            return await self.take(name, events)
+        except (GenieConnectError, OSError) as error:
+            # Ours, and it may pass. Nothing of it is kept, so the provider has to send it again.
+            log_failure(_logger, error, "events of connection %s could not be kept", name)
+            return WebhookResult(status=503, rejected="the events could not be kept", hint="look at the store")
+
+    async def take(self, name: str, events: Sequence[Event]) -> WebhookResult:
+        """Keep the events of a connection, and do what follows from those that are new.
+
+        Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then nothing is kept.
+        """
+        fresh = await self._keeper.fresh(name, events)
+        matches = await self._keeper.match(fresh)
+        suppressed = 0
+        for event, match in zip(fresh, matches, strict=True):
+            suppressed += await self._suppress(name, event, match)
+        taken = await self._keeper.append(name, fresh, matches)
+        for event in taken.events:
+            self._observers.notify("event_received", connection=name, event=event)
+        self._look_at_blocks(name, taken.events)
+        found = dict(zip([event.id for event in fresh], matches, strict=True))
+        return WebhookResult(
+            accepted=taken.new,
+            duplicates=len(events) - taken.new,
+            unmatched=sum(found[event.id] is None and event.kind is not EventKind.INBOUND for event in taken.events),
+            unreadable=sum(event.error is not None for event in taken.events),
+            suppressed=suppressed,
+            resolved=taken.resolved,
+        )
+
+    async def _read(self, connection: Connection, request: WebhookRequest) -> tuple[Event, ...]:
+        for _ in range(MOST_DOCUMENTS):
+            try:
+                return connection.handle.parse_webhook(connection.settings, request)
+            except WebhookNeeds as needed:
+                if needed.url in request.documents:
+                    raise
+                document = await self._documents.get(needed.url)
+                if document is None:
+                    raise
+                request = attrs.evolve(request, documents=FrozenMap({**request.documents, needed.url: document}))
+        return connection.handle.parse_webhook(connection.settings, request)
+
+    async def _suppress(self, name: str, event: Event, match: Match | None) -> bool:
+        reason = suppression_for(event)
+        if reason is None or match is None or match.address is None:
+            return False
+        await self._suppressions.add(match.address, reason=reason, source=f"event of {name}")
+        return True
+
+    def _look_at_blocks(self, name: str, events: Sequence[Event]) -> None:
+        connection = self._connections.get(name)
+        if connection is None:
+            return
+        now = self._clock.monotonic()
+        blocks = [at for at in self._blocks.get(name, []) if now - at < BLOCKS_WITHIN_S]
+        last: Event | None = None
+        for event in events:
+            if event.kind is EventKind.DELIVERED:
+                blocks = []
+            elif event.about_us:
+                blocks.append(now)
+                last = event
+        self._blocks[name] = blocks[-BLOCKS_BEFORE_PAUSE:]
+        if last is not None and len(blocks) >= BLOCKS_BEFORE_PAUSE:
+            self._blocks[name] = []
+            self._degrade(connection, last)
+
+    def _degrade(self, connection: Connection, event: Event) -> None:
+        outcome = Outcome(
+            recipient="",
+            state=State.REJECTED,
+            scope=Scope.CONNECTION,
+            stage="event",
+            reason="policy",
+            code=event.code,
+            text=event.text,
+            hint=_HINT,
+        )
+        if connection.breaker.record(outcome, Permit()):
+            reason = (
+                f"{BLOCKS_BEFORE_PAUSE} refusals because of us in a row, the last one: {event.text or event.reason}"
+            )
+            self._observers.notify("connection_degraded", connection=connection.name, reason=reason, hint=_HINT)
+
+
+def suppression_for(event: Event) -> SuppressionReason | None:
+    """Why an event suppresses its address, or ``None``. What is about us never does."""
+    if event.kind is EventKind.COMPLAINED:
+        return SuppressionReason.COMPLAINT
+    if event.kind is EventKind.UNSUBSCRIBED:
+        return SuppressionReason.UNSUBSCRIBE
+    return SuppressionReason.HARD_BOUNCE if event.address_is_bad else None
