@@ -57,8 +57,13 @@ def _check_depth(value: Any, max_depth: int) -> None:
         depth += 1
         if depth > max_depth:
             raise ValueError("is nested too deeply")
-        children = (item for node in level for item in (node.values() if isinstance(node, dict) else node))
-        level = [item for item in children if isinstance(item, dict | list)]
+        # The decoder makes these very types, and there may be thousands of values.
+        level = [
+            item
+            for node in level
+            for item in (node.values() if type(node) is dict else node)
+            if type(item) in (dict, list)
+        ]
 
 
 def _check_surrogates(value: Any) -> None:

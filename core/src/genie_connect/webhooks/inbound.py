@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -24,6 +25,16 @@ MAX_PARTS: Final = 500
 MAX_HEADERS: Final = 500
 MAX_ADDRESSES: Final = 1_000
 MAX_VALUE: Final = 8_000
+# What the standard library's parser raises, one or the other, for what is malformed.
+_PARSER_ERRORS: Final = (
+    MessageError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
 _FOLD: Final = re.compile(r"\r?\n[ \t]*")
 _MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,900}>")
 _UNSAFE_NAME: Final = re.compile(r'[\\/:*?"<>|]')
@@ -100,8 +111,8 @@ def addresses_of(value: str) -> tuple[Address, ...]:
     found: list[Address] = []
     try:
         pairs = getaddresses([value])[:MAX_ADDRESSES]
-    except (ValueError, IndexError, AttributeError, RecursionError):
-        return ()  # what the parser raises for some that are malformed
+    except _PARSER_ERRORS:
+        return ()
     for name, email in pairs:
         address = _address(name, email)
         if address is not None:
@@ -139,7 +150,7 @@ def _decoded(value: str) -> str:
         return text
     try:
         return str(make_header(decode_header(text)))
-    except (ValueError, LookupError, IndexError, AttributeError, TypeError):
+    except _PARSER_ERRORS:
         return text
 
 
@@ -177,7 +188,7 @@ def _leaves(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
 def _filename(part: Message[Any, Any]) -> str | None:
     try:
         name = part.get_filename()
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except _PARSER_ERRORS:
         return "unnamed"
     return None if name is None else _decoded(str(name))
 
@@ -188,7 +199,7 @@ def _content(part: Message[Any, Any]) -> bytes:
         return b"".join([inner.as_bytes() for inner in payload if isinstance(inner, Message)])
     try:
         content = part.get_payload(decode=True)
-    except (ValueError, LookupError):
+    except _PARSER_ERRORS:
         content = None
     return content if isinstance(content, bytes) else str(payload).encode("utf-8", "replace")
 
@@ -198,7 +209,7 @@ def _text(part: Message[Any, Any]) -> str:
     try:
         charset = part.get_content_charset() or "utf-8"
         decoded = raw.decode(charset, "replace")
-    except (LookupError, ValueError, TypeError):
+    except _PARSER_ERRORS:
         decoded = raw.decode("utf-8", "replace")
     return decoded.replace("\r\n", "\n").replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
@@ -207,7 +218,7 @@ def _date(value: str) -> datetime | None:
     try:
         time = parsedate_to_datetime(value)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
+    except _PARSER_ERRORS:
         return None
 
 
