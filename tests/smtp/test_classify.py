@@ -205,7 +205,7 @@ def test_a_real_reply_is_understood(stage: str, line: str, kind: str, retry: str
 
 def test_the_table_is_whole() -> None:
     """Every rule has an id of its own, a source that is listed, and words for people unless it accepts."""
-    data = json.loads(resources.files("genie_connect_smtp").joinpath("replies.json").read_text(encoding="utf-8"))
+    data = json.loads(resources.files("genie_connect.replies").joinpath("replies.json").read_text(encoding="utf-8"))
     ids = [rule.id for rule in reply_rules()]
     assert len(ids) == len(set(ids))
     for rule in reply_rules():

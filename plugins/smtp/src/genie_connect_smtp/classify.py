@@ -1,4 +1,4 @@
-"""What a reply or a fault means: pure functions over the rules in ``replies.json``.
+"""What a reply or a fault means: pure functions over the rules of ``genie_connect.replies``.
 
 The rules say what a reply is about; the few laws that no rule may break are below, in code: a 4xx never suppresses
 anybody, 421 says nothing about a recipient, any 2xx after the final dot is an acceptance, and greylisting does not
@@ -7,21 +7,28 @@ move to another connection.
 
 from __future__ import annotations
 
-import json
-import re
-from functools import cache
-from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from genie_connect.model.outcome import Retry, Scope, State
+from genie_connect.replies import Rule, fault_rules, matching_rule, reply_rules
 from genie_connect_smtp.errors import ConnectionFault, Fault, ServerRefused, SmtpError
 from genie_connect_smtp.replies import Reply
 from genie_connect_smtp.stages import PHASES, Stage
 from genie_connect_smtp.waits import named_wait_s
 
-_SCOPES: Final = {"recipient": Scope.RECIPIENT, "message": Scope.MESSAGE, "connector": Scope.CONNECTION}
+__all__ = [
+    "Rule",
+    "Verdict",
+    "classify",
+    "classify_error",
+    "classify_fault",
+    "classify_reply",
+    "fault_rules",
+    "reply_rules",
+]
+
 _NEVER_SUPPRESS: Final = frozenset({"auth", "connect", "tls", "throttled", "policy", "temporary", "greylisted"})
 _BEFORE_MAIL: Final = frozenset({"connect", "ehlo", "starttls", "auth"})
 _SUPPRESSING_PHASES: Final = frozenset({"rcpt", "eod"})
@@ -42,38 +49,6 @@ class Verdict:
     rule_id: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class Rule:
-    """One row of the table; ``None`` matches anything."""
-
-    id: str
-    kind: str
-    action: str
-    scope: Scope
-    phases: frozenset[str] | None = None
-    code: re.Pattern[str] | None = None
-    enhanced: re.Pattern[str] | None = None
-    text: re.Pattern[str] | None = None
-    retry_after_s: float | None = None
-    suppress: bool = False
-    same_connection: bool = False
-    hint: str = ""
-    source: str = ""
-    verified: str = ""
-
-
-@cache
-def reply_rules() -> tuple[Rule, ...]:
-    """The rules for replies, in the order of trying."""
-    return tuple(_rule(row, row["id"]) for row in _data()["rules"])
-
-
-@cache
-def fault_rules() -> tuple[tuple[str, Rule], ...]:
-    """The rules for faults the client noticed itself, each with the fault's name."""
-    return tuple((row["fault"], _rule(row, f"fault-{row['fault']}")) for row in _data()["faults"])
-
-
 def classify(stage: Stage | str, code: int, enhanced: str = "", text: str = "") -> Verdict:
     """What the reply to the command of this stage means. Pure; ``text`` is all lines of the reply in one."""
     phase = PHASES[Stage(stage)]
@@ -84,13 +59,7 @@ def classify(stage: Stage | str, code: int, enhanced: str = "", text: str = "") 
     if phase == "eod" and code // 100 == 3:
         # An answer out of step: it belongs to something else, so the message's own answer is not known.
         return _in_doubt("final-3xx")
-    for rule in _candidates(phase, code):
-        if rule.enhanced is not None and not (enhanced and rule.enhanced.fullmatch(enhanced)):
-            continue
-        if rule.text is not None and not rule.text.search(text):
-            continue
-        return _verdict(rule, phase, code, text)
-    raise AssertionError(f"no default rule for {code}")
+    return _verdict(matching_rule(phase, code, enhanced, text), phase, code, text)
 
 
 def classify_fault(fault: Fault | str, stage: Stage | str) -> Verdict:
@@ -138,42 +107,6 @@ def classify_reply(stage: Stage, reply: Reply) -> Verdict:
 
 # Those that a second try may not meet, although their kind is one that needs a person.
 _PASSING_FAULTS: Final = frozenset({Fault.SILENT, Fault.TLS_INTERRUPTED})
-
-
-@cache
-def _data() -> Any:
-    return json.loads(resources.files(__package__).joinpath("replies.json").read_text(encoding="utf-8"))
-
-
-def _rule(row: dict[str, Any], identifier: str) -> Rule:
-    def pattern(key: str) -> re.Pattern[str] | None:
-        return re.compile(row[key], re.IGNORECASE) if key in row else None
-
-    return Rule(
-        id=identifier,
-        kind=row["kind"],
-        action=row["action"],
-        scope=_SCOPES[row["scope"]],
-        phases=frozenset(row["phases"]) if "phases" in row else None,
-        code=pattern("code"),
-        enhanced=pattern("enhanced"),
-        text=pattern("text"),
-        retry_after_s=row.get("retry_after_s"),
-        suppress=row.get("suppress", False),
-        same_connection=row.get("same_connection", False),
-        hint=row["hint"],
-        source=row.get("source", ""),
-        verified=row.get("verified", ""),
-    )
-
-
-@cache
-def _candidates(phase: str, code: int) -> tuple[Rule, ...]:
-    return tuple(
-        rule
-        for rule in reply_rules()
-        if (rule.phases is None or phase in rule.phases) and (rule.code is None or rule.code.fullmatch(str(code)))
-    )
 
 
 def _verdict(rule: Rule, phase: str, code: int, text: str) -> Verdict:

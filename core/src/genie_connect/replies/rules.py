@@ -1,0 +1,94 @@
+"""The rules that say what a server's reply is about: one table for SMTP replies, bounce mail and webhooks."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+import attrs
+
+from genie_connect.model.outcome import Scope
+
+_SCOPES: Final = {"recipient": Scope.RECIPIENT, "message": Scope.MESSAGE, "connector": Scope.CONNECTION}
+
+
+@attrs.frozen(kw_only=True)
+class Rule:
+    """One row of the table; ``None`` matches anything."""
+
+    id: str
+    kind: str
+    action: str
+    scope: Scope
+    phases: frozenset[str] | None = None
+    code: re.Pattern[str] | None = None
+    enhanced: re.Pattern[str] | None = None
+    text: re.Pattern[str] | None = None
+    retry_after_s: float | None = None
+    suppress: bool = False
+    same_connection: bool = False
+    hint: str = ""
+    source: str = ""
+    verified: str = ""
+
+
+@cache
+def reply_rules() -> tuple[Rule, ...]:
+    """The rules for replies, in the order of trying."""
+    return tuple(_rule(row, row["id"]) for row in _data()["rules"])
+
+
+@cache
+def fault_rules() -> tuple[tuple[str, Rule], ...]:
+    """The rules for faults the client noticed itself, each with the fault's name."""
+    return tuple((row["fault"], _rule(row, f"fault-{row['fault']}")) for row in _data()["faults"])
+
+
+def matching_rule(phase: str, code: int, enhanced: str = "", text: str = "") -> Rule:
+    """The first rule that fits a reply. ``phase`` is what it answered: ``connect``, ``ehlo``, ``rcpt``, ``eod``, ..."""
+    for rule in _candidates(phase, code):
+        if rule.enhanced is not None and not (enhanced and rule.enhanced.fullmatch(enhanced)):
+            continue
+        if rule.text is not None and not rule.text.search(text):
+            continue
+        return rule
+    raise AssertionError(f"no default rule for {code}")
+
+
+@cache
+def _data() -> Any:
+    return json.loads(resources.files(__package__).joinpath("replies.json").read_text(encoding="utf-8"))
+
+
+def _rule(row: dict[str, Any], identifier: str) -> Rule:
+    def pattern(key: str) -> re.Pattern[str] | None:
+        return re.compile(row[key], re.IGNORECASE) if key in row else None
+
+    return Rule(
+        id=identifier,
+        kind=row["kind"],
+        action=row["action"],
+        scope=_SCOPES[row["scope"]],
+        phases=frozenset(row["phases"]) if "phases" in row else None,
+        code=pattern("code"),
+        enhanced=pattern("enhanced"),
+        text=pattern("text"),
+        retry_after_s=row.get("retry_after_s"),
+        suppress=row.get("suppress", False),
+        same_connection=row.get("same_connection", False),
+        hint=row["hint"],
+        source=row.get("source", ""),
+        verified=row.get("verified", ""),
+    )
+
+
+@cache
+def _candidates(phase: str, code: int) -> tuple[Rule, ...]:
+    return tuple(
+        rule
+        for rule in reply_rules()
+        if (rule.phases is None or phase in rule.phases) and (rule.code is None or rule.code.fullmatch(str(code)))
+    )

@@ -1,0 +1,59 @@
+"""What a reply means in a bounce or a webhook, judged by the rules that judge SMTP replies."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genie_connect.model.event import BounceClass, Reason
+from genie_connect.replies import meaning_of
+
+
+@pytest.mark.parametrize(
+    ("text", "bounce", "reason"),
+    [
+        ("smtp; 550 5.1.1 <a@b>: Recipient address rejected: User unknown", "hard", "recipient_rejected"),
+        ("550-5.1.1 The email account that you tried to reach does not exist.", "hard", "recipient_rejected"),
+        ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", "hard", "recipient_rejected"),
+        ("550 No such user here", "hard", "recipient_rejected"),
+        ("550 5.1.2 Bad destination domain", "hard", "recipient_rejected"),
+        ("550 5.2.1 The account is disabled", "undetermined", "recipient_rejected"),
+        ("552 5.2.2 Mailbox full", "soft", "mailbox_full"),
+        ("550 The user's mailbox is over quota", "soft", "mailbox_full"),
+        ("552 5.3.4 Message too big", "undetermined", "too_large"),
+        ("554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org", "blocked", "policy"),
+        ("550 5.7.26 Unauthenticated email is not accepted due to DMARC policy", "blocked", "policy"),
+        ("550 5.7.1 likely unsolicited mail", "blocked", "content_rejected"),
+        ("451 4.7.1 Greylisted, try again later", "soft", "greylisted"),
+        ("450 4.1.1 User unknown, for now", "soft", "temporary"),
+        ("4.4.7 Message expired", "soft", "expired"),
+        ("421 4.7.0 Try again later", "soft", "temporary"),
+        ("550 No", "undetermined", "permanent"),
+        ("554 5.0.0 Service unavailable", "undetermined", "permanent"),
+        ("It did not work.", "undetermined", "other"),
+        ("", "undetermined", "other"),
+    ],
+)
+def test_a_reply_has_its_meaning(text: str, bounce: str, reason: str) -> None:
+    """Hard is only what says that the mailbox or its domain does not exist."""
+    meaning = meaning_of(text)
+    assert (meaning.bounce.value, meaning.reason.value) == (bounce, reason)
+
+
+def test_codes_that_are_given_count_before_the_text() -> None:
+    """But for 5.0.0, which says that the reporter knew no better."""
+    assert meaning_of("no such user", code=550, enhanced="5.0.0").reason is Reason.RECIPIENT_REJECTED
+    assert meaning_of("550 5.1.1 no such user", enhanced="5.0.0").enhanced == "5.1.1"
+    assert meaning_of("", enhanced="5.1.1").bounce is BounceClass.HARD
+    assert meaning_of("user unknown", code=450).bounce is BounceClass.SOFT
+
+
+@given(
+    st.sampled_from(range(200, 600)), st.from_regex(r"[245]\.[0-9]\.[0-9]{1,3}", fullmatch=True), st.text(max_size=40)
+)
+def test_no_temporary_refusal_is_hard(code: int, enhanced: str, text: str) -> None:
+    """Nor one whose code says nothing; and nothing raises."""
+    meaning = meaning_of(text, code=code, enhanced=enhanced)
+    assert meaning.bounce is not BounceClass.HARD or code >= 500
+    assert meaning_of(text).reason
