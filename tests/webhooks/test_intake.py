@@ -18,6 +18,7 @@ from genie_connect.model.fate import Stage
 from genie_connect.model.suppression import Suppression
 from genie_connect_contrib.sandbox.behaviour import Behaviour, Reply
 from genie_connect_contrib.sandbox.provider import SandboxProvider
+from tests.bounces.corpus import MESSAGE_ID, REPLIES, postfix
 from tests.support.clock import START, FakeClock
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -220,6 +221,18 @@ async def test_events_in_any_order_give_one_fate(world: World) -> None:
     fate = await world.host.fate(message_id, ADA)
     assert (fate.word, fate.stage) == ("complained", Stage.DELIVERED)
     assert (await world.host.fate("<nobody@example.com>")).stage is Stage.UNHEARD
+
+
+async def test_a_mail_that_came_back_is_an_event_too(world: World) -> None:
+    """So a connection without webhooks has events: the bounce suppresses, once, and only the one that it is about."""
+    message_id = await world.send(ADA, BOB)
+    raw = postfix(REPLIES[0]).replace(MESSAGE_ID.encode(), message_id.encode())
+    result = await world.host.take_mail("api", raw)
+    assert (result.accepted, result.suppressed) == (1, 1)
+    assert (await world.host.take_mail("api", raw)).duplicates == 1
+    assert (await world.suppressed(ADA), await world.suppressed(BOB)) == ("hard_bounce", None)
+    strange = await world.host.take_mail("api", postfix(REPLIES[1]))
+    assert (strange.unmatched, strange.suppressed) == (1, 0)
 
 
 async def test_an_event_settles_a_copy_in_doubt(tmp_path: Path) -> None:

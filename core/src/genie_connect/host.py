@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from genie_connect.bounces import events_of_mail
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, StoreSection, load_config, make_config
 from genie_connect.connecting import Connecting, both
@@ -486,6 +487,16 @@ class Host:
         Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then give them again.
         """
         return await self._intake().take(connection, events)
+
+    async def take_mail(self, connection: str, raw: bytes, *, envelope_to: str | None = None) -> WebhookResult:
+        """Take in a message of a connection's bounce mailbox, as it came over the wire.
+
+        Delivery reports, complaints, automatic answers and bounces in other forms become events; anything else is an
+        inbound message. ``envelope_to`` is the address that it was delivered to. Raises as ``take_events`` does.
+        """
+        # Read in a thread: a mail may be large, and the parser is not made for that.
+        events = await asyncio.to_thread(events_of_mail, raw, received_at=self._clock.now(), envelope_to=envelope_to)
+        return await self.take_events(connection, events)
 
     async def fate(self, message_id: str, recipient: str | None = None) -> Fate:
         """What the events tell of a copy: of a message to several, of the one to ``recipient``.

@@ -284,6 +284,10 @@ class SyncHost:
         """As ``Host.take_events``."""
         return self.run(self._host.take_events(connection, events))
 
+    def take_mail(self, connection: str, raw: bytes, *, envelope_to: str | None = None) -> WebhookResult:
+        """As ``Host.take_mail``."""
+        return self.run(self._host.take_mail(connection, raw, envelope_to=envelope_to))
+
     def fate(self, message_id: str, recipient: str | None = None) -> Fate:
         """As ``Host.fate``."""
         return self.run(self._host.fate(message_id, recipient))

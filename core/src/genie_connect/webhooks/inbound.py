@@ -50,7 +50,7 @@ def parse_mime(
     reply_text: str | None = None,
 ) -> InboundMessage:
     """A message as it came over the wire."""
-    message = _parsed(raw)
+    message = parsed_mime(raw)
     headers = tuple(_headers(message))
     text, html, files = _bodies(message)
     return inbound_message(
@@ -128,7 +128,8 @@ def file_named(name: str, content: bytes, content_type: str = "", content_id: st
     return InboundFile(filename=bare, content=content, content_type=kind, content_id=inner)
 
 
-def _parsed(raw: bytes) -> Message[Any, Any]:
+def parsed_mime(raw: bytes) -> Message[Any, Any]:
+    """A message whose header fields stand as they came. Raises nothing."""
     # compat32 keeps header fields as they are; the newer policies raise for some when they are read.
     try:
         return message_from_bytes(raw, policy=policy.compat32)
@@ -139,8 +140,12 @@ def _parsed(raw: bytes) -> Message[Any, Any]:
 
 def _headers(message: Message[Any, Any]) -> Iterator[tuple[str, str]]:
     for name, value in list(message.raw_items())[:MAX_HEADERS]:
-        unfolded = _FOLD.sub(" ", str(value))
-        yield clean_reply(name, limit=100), clean_reply(_decoded(unfolded), limit=MAX_VALUE)
+        yield clean_reply(name, limit=100), clean_reply(header_text(str(value)), limit=MAX_VALUE)
+
+
+def header_text(value: str) -> str:
+    """What a header field says: unfolded, with its encoded-words decoded where they can be."""
+    return _decoded(_FOLD.sub(" ", value))
 
 
 def _decoded(value: str) -> str:
