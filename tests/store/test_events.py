@@ -183,3 +183,47 @@ async def test_another_tenants_events_settle_nothing(store: Store, database_url:
         assert await other.log.reconcile() == 0
     assert await store.outcome(send) == ("unknown", None, 1)
     assert await store.kept() == []
+
+
+async def test_a_complaint_names_the_address_that_its_copy_went_to(store: Store) -> None:
+    """Of a broadcast and of a send; one that names somebody else is about the copy, and about no address of ours."""
+    await store.doubtful_send()
+    chunk, message_id = await store.doubtful_chunk()
+    complained = EventKind.COMPLAINED
+    matches = await store.log.match(
+        [
+            event(complained, message_id=message_id, recipient="ADA@example.com"),
+            event(complained, message_id=message_id.strip("<>"), recipient=None),
+            event(complained, message_id=message_id, recipient="a@example.com"),
+            event(complained, message_id="<send@example.com>"),
+            event(EventKind.OPENED, message_id=message_id),
+            event(complained, message_id="<nobody@example.com>"),
+        ]
+    )
+    assert [match and (match.unit == chunk, match.address) for match in matches] == [
+        (True, ADA),
+        (True, ADA),
+        (True, None),
+        (False, ADA),
+        (True, None),
+        None,
+    ]
+
+
+async def test_what_is_known_is_told_before_it_is_kept(store: Store) -> None:
+    """Each id once, in their order; more of them than one statement takes."""
+    many = [event(id_=f"e{index}") for index in range(1_200)]
+    await store.log.append("primary", many[:600])
+    fresh = await store.log.fresh("primary", [*many, *many[700:]])
+    assert fresh == many[600:]
+    assert len(await store.log.fresh("secondary", many)) == 1_200
+
+
+async def test_the_events_of_a_copy_are_told(store: Store) -> None:
+    """As they came in, and those of no other copy."""
+    await store.doubtful_send()
+    _, message_id = await store.doubtful_chunk()
+    mine = event(message_id=message_id, raw={"a": [1]}, tags=("x",))
+    await store.log.append("primary", [mine, event(id_="e2", message_id="<send@example.com>")])
+    assert await store.log.told(message_id, ADA) == [mine]
+    assert await store.log.told("<nobody@example.com>") == []

@@ -80,8 +80,10 @@ class MemoryEvents:
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
         """Those that are not kept yet, each id once."""
-        first = {event.id: event for event in reversed(events)}
-        return [event for event in events if first[event.id] is event and (connection, event.id) not in self._ids]
+        by_id: dict[str, Event] = {}
+        for event in events:
+            by_id.setdefault(event.id, event)
+        return [event for name, event in by_id.items() if (connection, name) not in self._ids]
 
     async def match(self, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about."""

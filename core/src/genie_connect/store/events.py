@@ -54,7 +54,9 @@ class EventLog:
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
         """Those that are not kept yet, each id once."""
-        by_id = {_id(connection, event.id): event for event in reversed(events)}
+        by_id: dict[str, Event] = {}
+        for event in events:
+            by_id.setdefault(_id(connection, event.id), event)
         known: set[str] = set()
         ids = list(by_id)
         async with self._database.read() as opened:
@@ -63,8 +65,7 @@ class EventLog:
                     table.c.tenant == self._database.tenant, table.c.id.in_(ids[start : start + IDS_AT_ONCE])
                 )
                 known |= set(await opened.scalars(chosen))
-        fresh = {id(event) for name, event in by_id.items() if name not in known}
-        return [event for event in events if id(event) in fresh]
+        return [event for name, event in by_id.items() if name not in known]
 
     async def match(self, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about, or ``None`` where we sent no such copy."""
