@@ -26,8 +26,8 @@ from genie_connect.bounces import events_of_mail
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, StoreSection, load_config, make_config
 from genie_connect.connecting import Connecting, both
-from genie_connect.delivery.asked_together import AskedTogether
 from genie_connect.contract import WebhookRequest
+from genie_connect.delivery.asked_together import AskedTogether
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single
 from genie_connect.delivery.in_memory import CHUNK, InMemory
