@@ -13,8 +13,9 @@ from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Recipient
 from genie_connect.model.capability import Capability, CapabilityTable, Level
 from genie_connect.model.diagnosis import Diagnosis, Status, Step
-from genie_connect.model.event import BounceClass, Event, EventKind
+from genie_connect.model.event import BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.inbound import InboundFile, InboundMessage
 from genie_connect.model.message import Message, Purpose
 from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
 from genie_connect.model.plan import Emulated, PassedOver, Plan
@@ -127,6 +128,18 @@ RECEIPTS = st.builds(
     attempts=st.lists(ATTEMPTS, max_size=2).map(tuple),
     plan=PLANS,
 )
+INBOUND = st.builds(
+    InboundMessage,
+    sender=st.none() | ADDRESSES,
+    to=st.lists(ADDRESSES, max_size=2).map(tuple),
+    subject=TEXTS,
+    date=st.none() | TIMES,
+    message_id=OPTIONAL,
+    text=OPTIONAL,
+    headers=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
+    files=st.lists(st.builds(InboundFile, filename=TEXTS, content=st.binary(max_size=9)), max_size=2).map(tuple),
+    spam=st.none() | st.booleans(),
+)
 EVENTS = st.builds(
     Event,
     id=TEXTS.filter(bool),
@@ -136,7 +149,7 @@ EVENTS = st.builds(
     message_id=OPTIONAL,
     provider_id=OPTIONAL,
     bounce=st.none() | st.sampled_from(BounceClass),
-    reason=OPTIONAL,
+    reason=st.none() | st.sampled_from(Reason),
     code=st.none() | st.integers(),
     enhanced=OPTIONAL,
     text=OPTIONAL,
@@ -145,7 +158,9 @@ EVENTS = st.builds(
     machine=st.booleans(),
     tags=st.lists(TEXTS, max_size=3).map(tuple),
     metadata=METADATA,
+    inbound=st.none() | INBOUND,
     raw=st.dictionaries(TEXTS, JSON, max_size=3).map(FrozenMap),
+    error=OPTIONAL,
 )
 CAPABILITY_TABLES = st.builds(
     CapabilityTable,

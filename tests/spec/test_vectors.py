@@ -65,10 +65,10 @@ def test_signatures(case: dict[str, Any]) -> None:
 
     def look() -> str:
         received_at = datetime.fromtimestamp(case["received_at_s"], UTC)
-        request = WebhookRequest(
-            method="POST", path="/", headers=case["headers"], body=case["body"].encode(), received_at=received_at
-        )
-        return verify_standard(request, [signing_key(case["secret"])])
+        keys = [signing_key(case["secret"])]
+        body = case["body"].encode()
+        request = WebhookRequest(method="POST", path="/", headers=case["headers"], body=body, received_at=received_at)
+        return verify_standard(request, keys)
 
     if case["right"]:
         assert look() == case["headers"]["webhook-id"]
