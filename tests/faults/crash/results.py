@@ -12,7 +12,7 @@ from typing import Self
 import attrs
 
 COMMAND = "./dev faults crash"
-_PART = re.compile(r"(<!-- results of crash -->\n).*?(<!-- end of crash -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- results: crash -->\n).*?(<!-- results end -->)", re.DOTALL)
 
 
 @attrs.frozen(kw_only=True)
