@@ -140,7 +140,7 @@ class TestEverybody:
         """However soon the other side says to come again, it ends; the wait for the start does not count."""
         smtp = ScriptedConnector("smtp", kind="smtp")
         smtp.otherwise(deferred(retry_after_s=0.02))
-        async with hosted(smtp, engine=SMALL | {"give_up_after_s": 0.3}) as host:
+        async with hosted(smtp, engine=SMALL | {"give_up_after_s": 1.5}) as host:
             made = await host.broadcast(news(), people(4), start=False)
             await asyncio.sleep(0.4)
             await made.start()

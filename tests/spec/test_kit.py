@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from genie_connect_spec.kit import catalogue
 from genie_connect_spec.kit.check import Force
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
 
 CONTRACT = """
 from tests.spec.hostile.capabilities import Perhaps
@@ -62,9 +65,10 @@ def test_rules_and_checks_are_of_one_force() -> None:
 
 def run(pytester: pytest.Pytester, waivers: dict[str, str], *checks: str) -> pytest.RunResult:
     """Run these checks for a connector that fails GC-CAP-009."""
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    pytester.makeini(f"[pytest]\nasyncio_default_fixture_loop_scope = function\npythonpath = {ROOT}")
     pytester.makepyfile(CONTRACT.replace("WAIVERS", repr(waivers)))
-    return pytester.runpytest_inprocess("-q", "-p", "no:xdist", "-k", " or ".join(checks))
+    # In a process of its own: what pytester runs in this one is forgotten afterwards, modules and all.
+    return pytester.runpytest_subprocess("-q", "-p", "no:xdist", "-k", " or ".join(checks))
 
 
 def test_a_failure_says_what_the_rule_is_and_what_is_wrong(pytester: pytest.Pytester) -> None:

@@ -128,17 +128,6 @@ class OneId(Honest):
         return "event"
 
 
-@fails("GC-HOOK-016")
-class LocalTime(Honest):
-    """Gives times without a zone, past an ``Event`` that takes none."""
-
-    def event(self, data: Any, request: Any) -> Event:
-        """Naive."""
-        made = super().event(data, request)
-        object.__setattr__(made, "time", request.received_at.replace(tzinfo=None))
-        return made
-
-
 @fails("GC-HOOK-020")
 class PhonesFromWebhooks(Honest):
     """Looks something up while it reads a webhook."""
