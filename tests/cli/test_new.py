@@ -15,6 +15,7 @@ from genie_connect_spec.kit.check import Force
 from genie_connect_spec.kit.evaluation import Verdict, evaluate
 from genie_connect_spec.kit.rig import Rig
 from tests.cli.conftest import Cli
+from tests.support.packages import forgotten_after
 
 SLOW = {"GC-SEND-016", "GC-SAFE-001", "GC-SAFE-002", "GC-SAFE-003", "GC-SAFE-011"}
 """Run by hand; the template has nothing that the others do not look at."""
@@ -25,10 +26,8 @@ def package(cli: Cli, tmp_path: Path) -> Iterator[Path]:
     """A package just written."""
     folder = tmp_path / "made"
     assert cli("new", "acme-post", "--into", str(folder)).exit_code == 0
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    with forgotten_after(folder):
+        yield folder
 
 
 def load(path: Path, name: str) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
@@ -28,7 +26,15 @@ from genie_connect import (
 )
 from genie_connect.registry import Failure
 from tests.support.connector import ScriptedConnector, ScriptedSettings, letter
-from tests.support.packages import GOOD_MODULE, FakeDistribution, FakeEntryPoint, install, offered, raising
+from tests.support.packages import (
+    GOOD_MODULE,
+    FakeDistribution,
+    FakeEntryPoint,
+    forgotten_after,
+    install,
+    offered,
+    raising,
+)
 
 
 class PanicException(BaseException):
@@ -542,13 +548,8 @@ class TestSwitches:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on ``sys.path`` to install packages into; what is imported from it is forgotten afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        module = sys.modules[name]
-        if isinstance(module, ModuleType) and str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-    importlib.invalidate_caches()
+    with forgotten_after(tmp_path):
+        yield tmp_path
 
 
 class TestInstalledPackages:

@@ -14,7 +14,7 @@ from genie_connect import Host, Registry
 from genie_connect.contract import API_MAJOR
 from genie_connect.registry import Changes
 from tests.support.connector import ScriptedConnector, letter
-from tests.support.packages import GOOD_MODULE, install
+from tests.support.packages import GOOD_MODULE, forgotten_after, install
 
 SLOW_MODULE = GOOD_MODULE.replace(
     "    return [Outcome", "    import NAME\n    NAME.begun.set()\n    await NAME.go_on.wait()\n    return [Outcome"
@@ -27,10 +27,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    with forgotten_after(folder):
+        yield folder
 
 
 def remove(site: Path, module: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -96,3 +100,15 @@ def install(
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
     listed = f"[{GROUP}]\n{connector or module} = {module}\n" if entry_points is None else entry_points
     (metadata / "entry_points.txt").write_text(listed, encoding="utf-8")
+
+
+@contextmanager
+def forgotten_after(folder: Path) -> Iterator[None]:
+    """Forget what was imported from below a folder, and nothing else: a library imported anew has other classes."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        module = sys.modules[name]
+        if isinstance(module, ModuleType) and str(getattr(module, "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+    importlib.invalidate_caches()
