@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Final
 
@@ -47,8 +48,19 @@ class Listener:
         await asyncio.get_running_loop().sock_connect(filler, (self._host, self.port))
 
     async def accept(self) -> socket.socket:
-        """Return the next connection."""
-        connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
+        """Return the next connection. None that has come is lost to a cancellation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            # In one step: what ``sock_accept`` brings is dropped, unclosed, where its task is cancelled just then.
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = self._socket.accept()
+                break
+            readable = asyncio.Event()
+            loop.add_reader(self._socket, readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(self._socket)
         connection.setblocking(False)
         # Each action is one segment; Nagle's algorithm would hold the second back for the first one's ACK.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
