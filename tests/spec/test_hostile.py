@@ -18,8 +18,8 @@ def test_the_honest_one_keeps_the_whole_contract() -> None:
     assert failed(Honest(), catalogue()) == {}
 
 
-@pytest.fixture
-def tidied() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _tidied() -> Iterator[None]:
     """What a connector leaves to the garbage collector is collected here, and not in somebody else's test."""
     yield
     gc.collect()
@@ -28,11 +28,9 @@ def tidied() -> Iterator[None]:
 # That hostile ones leave something behind is no fault of this test.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(hostile()))
-def test_a_hostile_connector_fails_its_checks(name: str, request: pytest.FixtureRequest) -> None:
+def test_a_hostile_connector_fails_its_checks(name: str) -> None:
     """And no others of those that could be meant."""
     connector, checks = hostile()[name]
-    if any(check.startswith("GC-LIFE") for check in checks):
-        request.getfixturevalue("tidied")
     found = failed(connector(), relevant(checks))
     assert sorted(found) == sorted(checks), found
 
