@@ -94,7 +94,7 @@ async def test_a_host_fetches_the_certificate_and_asks_again() -> None:
     web = Web()
     request = sns_request(sns_data("{}", NOW, 1), number=None)
     async with scripted_host(Sns("sns")) as host:
-        host.documents = Documents(web.fetch, clock=FakeClock())
+        host.documents.fetch = web.fetch
         result = await host.webhook("sns", request)
         assert (result.status, result.accepted) == (503, 0)
         web.content[CERTIFICATE_URL] = certificate(1)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from genie_connect.bounces import events_of_mail
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.config import Config, StoreSection, load_config, make_config
 from genie_connect.connecting import Connecting, both
@@ -32,7 +31,7 @@ from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import SEND_TIMEOUT_S, Dispatcher, Way, checked_single
 from genie_connect.delivery.in_memory import CHUNK, InMemory
 from genie_connect.delivery.intake import Intake, WebhookResult
-from genie_connect.delivery.kept_events import EventKeeper, MemoryEvents
+from genie_connect.delivery.kept_events import MemoryEvents
 from genie_connect.delivery.limiter import Rooms
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.planner import Order, api_first
@@ -104,10 +103,12 @@ class Host:
         self.suppressions = SuppressionGate(suppressions or _store(config), clock=self._clock)
         self._dispatcher = Dispatcher(self.suppressions, self.observers, self._clock, policy or SendPolicy(), order)
         self.documents = Documents(clock=self._clock)
-        self._memory_events = MemoryEvents()
-        self._intake_made: Intake | None = None
+        events = MemoryEvents()
+        self._intake = Intake(
+            self._dispatcher.connections, events, self.suppressions, self.observers, self.documents, self._clock
+        )
         if config.store is None:
-            self._dispatcher.remember = self._memory_events.sent
+            self._dispatcher.remember = events.sent
 
     @classmethod
     def open(
@@ -174,6 +175,7 @@ class Host:
         keys = None if store.key is None else Keys(store.key)
         self._durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
         database = self._durable.ledger.database
+        self._intake.keeper = self._durable.ledger.events
         try:
             if self._own_suppressions is None:
                 in_store: SuppressionStore = AskedTogether(SqlSuppressions(database))
@@ -188,7 +190,6 @@ class Host:
 
     async def _close_store(self) -> None:
         durable, self._durable = self._durable, None
-        self._intake_made = None
         if durable is not None:
             await durable.__aexit__(None, None, None)
 
@@ -479,14 +480,14 @@ class Host:
         copy in doubt was taken settles it. An event about nothing that we sent is kept and suppresses nobody. Answer
         with the result's ``status``; nothing is raised for what stands in the request.
         """
-        return await self._intake().webhook(connection, request)
+        return await self._intake.webhook(connection, request)
 
     async def take_events(self, connection: str, events: Sequence[Event]) -> WebhookResult:
         """Take in events that came by another way than a webhook, such as a bounce mailbox. As ``webhook`` goes on.
 
         Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then give them again.
         """
-        return await self._intake().take(connection, events)
+        return await self._intake.take(connection, events)
 
     async def take_mail(self, connection: str, raw: bytes, *, envelope_to: str | None = None) -> WebhookResult:
         """Take in a message of a connection's bounce mailbox, as it came over the wire.
@@ -494,32 +495,14 @@ class Host:
         Delivery reports, complaints, automatic answers and bounces in other forms become events; anything else is an
         inbound message. ``envelope_to`` is the address that it was delivered to. Raises as ``take_events`` does.
         """
-        # Read in a thread: a mail may be large, and the parser is not made for that.
-        events = await asyncio.to_thread(events_of_mail, raw, received_at=self._clock.now(), envelope_to=envelope_to)
-        return await self.take_events(connection, events)
+        return await self._intake.take_mail(connection, raw, envelope_to)
 
     async def fate(self, message_id: str, recipient: str | None = None) -> Fate:
         """What the events tell of a copy: of a message to several, of the one to ``recipient``.
 
         Without a store, only of what this process sent lately.
         """
-        return Fate.of(await self._keeper.told(message_id, recipient))
-
-    @property
-    def _keeper(self) -> EventKeeper:
-        return self._memory_events if self._durable is None else self._durable.ledger.events
-
-    def _intake(self) -> Intake:
-        if self._intake_made is None:
-            self._intake_made = Intake(
-                self._dispatcher.connections,
-                self._keeper,
-                self.suppressions,
-                self.observers,
-                self.documents,
-                self._clock,
-            )
-        return self._intake_made
+        return await self._intake.fate(message_id, recipient)
 
     async def lookup(self, attempt: Attempt) -> tuple[Outcome, ...]:
         """Ask the provider what became of an attempt whose outcome is ``unknown``.

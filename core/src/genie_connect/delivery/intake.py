@@ -6,6 +6,7 @@ between gets the webhook again, and suppresses again, which changes nothing. Obs
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -21,6 +22,7 @@ from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.errors import GenieConnectError, WebhookNeeds, WebhookRejected
 from genie_connect.model.event import Event, EventKind
+from genie_connect.model.fate import Fate
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.outcome import Outcome, Scope, State
 from genie_connect.model.suppression import SuppressionReason
@@ -59,7 +61,7 @@ class WebhookResult:
 
 
 class Intake:
-    """Takes in the webhooks of a host's connections."""
+    """Takes in what is reported to a host's connections. ``keeper`` may become another before the first event."""
 
     def __init__(
         self,
@@ -70,8 +72,8 @@ class Intake:
         documents: Documents,
         clock: Clock,
     ) -> None:
+        self.keeper = keeper
         self._connections = connections
-        self._keeper = keeper
         self._suppressions = suppressions
         self._observers = observers
         self._documents = documents
@@ -100,12 +102,12 @@ class Intake:
 
         Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then nothing is kept.
         """
-        fresh = await self._keeper.fresh(name, events)
-        matches = await self._keeper.match(fresh)
+        fresh = await self.keeper.fresh(name, events)
+        matches = await self.keeper.match(fresh)
         suppressed = 0
         for event, match in zip(fresh, matches, strict=True):
             suppressed += await self._suppress(name, event, match)
-        taken = await self._keeper.append(name, fresh, matches)
+        taken = await self.keeper.append(name, fresh, matches)
         for event in taken.events:
             self._observers.notify("event_received", connection=name, event=event)
         self._look_at_blocks(name, taken.events)
@@ -118,6 +120,19 @@ class Intake:
             suppressed=suppressed,
             resolved=taken.resolved,
         )
+
+    async def take_mail(self, name: str, raw: bytes, envelope_to: str | None) -> WebhookResult:
+        """Take in a message of a bounce mailbox, as it came over the wire. Raises as ``take`` does."""
+        # Most hosts never read one, and the parser of mail takes a while to be imported.
+        from genie_connect.bounces import events_of_mail
+
+        # In a thread: a mail may be large, and the parser is not made for that.
+        events = await asyncio.to_thread(events_of_mail, raw, received_at=self._clock.now(), envelope_to=envelope_to)
+        return await self.take(name, events)
+
+    async def fate(self, message_id: str, recipient: str | None) -> Fate:
+        """What the events tell of a copy."""
+        return Fate.of(await self.keeper.told(message_id, recipient))
 
     async def _read(self, connection: Connection, request: WebhookRequest) -> tuple[Event, ...]:
         for _ in range(MOST_DOCUMENTS):

@@ -16,7 +16,7 @@ from genie_connect.durable.content import BroadcastContent, message_of, recipien
 from genie_connect.durable.doubts import Doubts
 from genie_connect.durable.journal import UnitJournal
 from genie_connect.durable.ledger import Ledger
-from genie_connect.durable.repeating import Fate, fate
+from genie_connect.durable.repeating import Chance, chance_of
 from genie_connect.errors import ConfigurationError, NoConnection
 from genie_connect.failpoints import point
 from genie_connect.model.address import Address
@@ -158,11 +158,11 @@ class Pass:
             positions = bitmap.positions(hand_over.positions)
             batch = copies(positions) if all(position in able for position in positions) else ()
             recipients = [address.email for delivery in batch for address in delivery.addresses]
-            chance = fate(hand_over, recipients, route, now=self._ledger.database.now())
-            if chance is Fate.OVER or route is None:
+            chance = chance_of(hand_over, recipients, route, now=self._ledger.database.now())
+            if chance is Chance.OVER or route is None:
                 continue
             self._had_turn |= hand_over.positions
-            if chance is Fate.LATER:
+            if chance is Chance.LATER:
                 self._left.outcomes |= {position: self._doubts.of(position) for position in positions}
             else:
                 key = send_key(hand_over.key)

@@ -30,7 +30,8 @@ class Documents:
     """Fetched documents by URL. They are public and do not change: SNS gives a new certificate a new name."""
 
     def __init__(self, fetch: Fetch | None = None, *, clock: Clock | None = None) -> None:
-        self._fetch: Fetch = fetch or fetch_document
+        self.fetch: Fetch = fetch or fetch_document
+        """How one is fetched. A host behind a proxy puts its own here."""
         self._clock = clock or SystemClock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._asked: deque[float] = deque(maxlen=MOST_A_MINUTE)
@@ -49,7 +50,7 @@ class Documents:
             async with self._fetching:
                 # Somebody else may have brought it meanwhile.
                 if url not in self._kept and self._may_ask():
-                    content = await self._fetch(url)
+                    content = await self.fetch(url)
                     if content is not None:
                         self.put(url, content)
         return self._kept.get(url)
