@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ def postgresql() -> Iterator[Postgresql]:
 def postgresql_template(postgresql: Postgresql) -> str:
     """The name of a PostgreSQL database that has the store's tables, to be copied."""
     url = postgresql.make_database()
-    asyncio.run(make_tables(url))
+    # Where it is a coroutine that asks for this, its loop is running in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make_tables(url)).result()
     return postgresql.name_of(url)
 
 
