@@ -8,10 +8,10 @@ from typing import Final
 
 import attrs
 
-from genie_connect.broadcast.intake import Intake
 from genie_connect.broadcast.recipients import Source, is_file, rows
 from genie_connect.broadcast.rejects import Rejects
 from genie_connect.broadcast.row import Row
+from genie_connect.broadcast.sieve import Sieve
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
 from genie_connect.errors import BroadcastStateError, Problem, StoreError, ValidationError
 from genie_connect.failpoints import point
@@ -46,7 +46,7 @@ class Loader:
         self._broadcasts = broadcasts
         self._message = message
         self._options = options
-        self._intake = Intake(message)
+        self._sieve = Sieve(message)
         self._waiting: list[Packed] = []
         self._chunks: list[Chunk] = []
         self._number = 0
@@ -88,7 +88,7 @@ class Loader:
             await self._write(broadcast, 1)
             point("load.written")
             record = await self._broadcasts.seal(
-                broadcast, duplicates=self._intake.duplicates, refused_rows=self._intake.broken
+                broadcast, duplicates=self._sieve.duplicates, refused_rows=self._sieve.broken
             )
         except BaseException as error:
             # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
@@ -99,7 +99,7 @@ class Loader:
         return record
 
     def _take(self, row: Row, rejects: Rejects) -> None:
-        taken = self._intake.take(row)
+        taken = self._sieve.take(row)
         if isinstance(taken, Recipient):
             self._waiting.append(packed(taken))
             if len(self._waiting) == self._options.chunk:
@@ -111,14 +111,14 @@ class Loader:
             self._problems.extend(problem.under(f"row {row.number}") for problem in taken)
 
     def _told(self) -> list[Problem]:
-        more = self._intake.broken - self._told_of
+        more = self._sieve.broken - self._told_of
         hint = "repair them, or leave strict out and give a file for rejects to send to the others"
         return [*self._problems, Problem("", f"{more} more rows are broken", hint)] if more else self._problems
 
     def _nobody(self, rejects: Rejects) -> ValidationError:
         if rejects.path is None:
             return ValidationError.single("recipients", "there is nobody in the list", "give at least one recipient")
-        cause = f"nobody is left to be sent to: {self._intake.broken} of {self._intake.broken} rows are broken"
+        cause = f"nobody is left to be sent to: {self._sieve.broken} of {self._sieve.broken} rows are broken"
         return ValidationError.single("recipients", cause, f"look into {rejects.path}")
 
     def _close_chunk(self) -> None:

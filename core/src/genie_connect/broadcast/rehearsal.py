@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from genie_connect.broadcast.intake import Intake
 from genie_connect.broadcast.recipients import Source, rows
+from genie_connect.broadcast.sieve import Sieve
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.errors import Problem
 from genie_connect.model.batch import Recipient
@@ -40,7 +40,7 @@ async def rehearse(message: Message, source: Source, gate: SuppressionGate) -> R
     Raises ``UnusableList`` for a file that cannot be read, and ``ValidationError`` for a message whose merge
     fields cannot be read.
     """
-    intake = Intake(message)
+    sieve = Sieve(message)
     count = recipients = suppressed = told_of = 0
     problems: list[Problem] = []
     first: Recipient | None = None
@@ -48,7 +48,7 @@ async def rehearse(message: Message, source: Source, gate: SuppressionGate) -> R
         async for batch in batches:
             good: list[Recipient] = []
             for row in batch:
-                taken = intake.take(row)
+                taken = sieve.take(row)
                 if isinstance(taken, Recipient):
                     good.append(taken)
                 elif taken is not None and told_of < MOST_SHOWN:
@@ -63,8 +63,8 @@ async def rehearse(message: Message, source: Source, gate: SuppressionGate) -> R
     return Rehearsal(
         rows=count,
         recipients=recipients,
-        duplicates=intake.duplicates,
-        broken=intake.broken,
+        duplicates=sieve.duplicates,
+        broken=sieve.broken,
         suppressed=suppressed,
         problems=tuple(problems),
         first=first,

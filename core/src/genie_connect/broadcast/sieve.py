@@ -11,7 +11,7 @@ from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 
 
-class Intake:
+class Sieve:
     """Looks at the rows of one list, and counts what it leaves out."""
 
     def __init__(self, message: Message) -> None:
