@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.durable.conftest import hosted, hosted_in_a_file
 from tests.store.conftest import (
     database_url,
+    emptied_databases,
     postgresql,
     postgresql_template,
     postgresql_url,
@@ -14,6 +15,7 @@ from tests.store.conftest import (
 
 __all__ = [
     "database_url",
+    "emptied_databases",
     "hosted",
     "hosted_in_a_file",
     "postgresql",

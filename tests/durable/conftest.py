@@ -11,6 +11,7 @@ import pytest
 from genie_connect import Host, Registry
 from tests.store.conftest import (
     database_url,
+    emptied_databases,
     postgresql,
     postgresql_template,
     postgresql_url,
@@ -21,6 +22,7 @@ from tests.support.connector import ScriptedConnector
 
 __all__ = [
     "database_url",
+    "emptied_databases",
     "postgresql",
     "postgresql_template",
     "postgresql_url",

@@ -101,12 +101,12 @@ class Postgresql:
 
     def drop_database(self, url: str) -> None:
         """Drop a database that ``make_database`` has made, whoever is still in it."""
-        self.run("dropdb", "--force", self.name_of(url))
+        self.run("dropdb", "--if-exists", "--force", self.name_of(url))
 
-    def psql(self, url: str, statement: str) -> str:
-        """What psql prints for a statement, bare."""
+    def psql(self, url: str, *statements: str) -> str:
+        """What psql prints for the statements, bare."""
         options = ("-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.name_of(url))
-        return self.run("psql", *options, "-c", statement).strip()
+        return self.run("psql", *options, *(part for text in statements for part in ("-c", text))).strip()
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's client programs on this server."""

@@ -12,6 +12,7 @@ import pytest
 
 from genie_connect.store.database import Database
 from genie_connect.store.migrate import opened, upgrade
+from tests.servers.emptied import Emptied
 from tests.servers.postgresql import Postgresql, why_not
 from tests.store.tenancy import listened
 
@@ -60,13 +61,18 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
+@pytest.fixture(scope="session")
+def emptied_databases(postgresql: Postgresql, postgresql_template: str) -> Emptied:
+    """PostgreSQL databases that tests take in turn."""
+    return Emptied(postgresql, postgresql_template)
+
+
 @pytest.fixture
 def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a PostgreSQL database with the store's tables, and nothing in them."""
-    server: Postgresql = request.getfixturevalue("postgresql")
-    url = server.make_database(like=request.getfixturevalue("postgresql_template"))
-    yield url
-    server.drop_database(url)
+    databases: Emptied = request.getfixturevalue("emptied_databases")
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture
