@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import genie_connect as gc
 from genie_connect.contract import ConnectorInfo, SendContext
@@ -16,13 +18,16 @@ from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.model.batch import Batch, Delivery, new_message_id
 from genie_connect.model.capability import yes
 from tests.bench.table import Row, Table
+from tests.support.packages import GOOD_MODULE, install
 
 ROUNDS = 15
 CALLS = 2000
+DISTRIBUTIONS = 1000
+CONNECTORS = 50
 
 
 def run() -> list[Table]:
-    return [import_cost(), asyncio.run(hand_over_cost())]
+    return [import_cost(), discovery_cost(), asyncio.run(hand_over_cost())]
 
 
 def import_cost() -> Table:
@@ -51,6 +56,48 @@ def import_cost() -> Table:
         rows=[Row(name=name, samples=values) for name, values in samples.items()],
         goal="genie_connect at most 100 ms, with what a host needs of it",
     )
+
+
+def discovery_cost() -> Table:
+    """CPU time of finding and loading the connectors among many packages, in a fresh interpreter each time."""
+    program = (
+        "import time, genie_connect.registry; started = time.process_time(); "
+        "found = len(list(genie_connect.registry.Registry.discover())); "
+        f"assert found >= {CONNECTORS}; print(time.process_time() - started)"
+    )
+    with TemporaryDirectory() as folder:
+        site = Path(folder)
+        for number in range(DISTRIBUTIONS - CONNECTORS):
+            _put(site, number)
+        for number in range(CONNECTORS):
+            module = f"bench_connector_{number}"
+            install(site, f"genie-connect-bench-{number}", module=module, source=GOOD_MODULE)
+        environment = {**os.environ, "PYTHONPATH": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        samples = [_printed(program, environment) * 1000 for _ in range(ROUNDS + 1)]
+    return Table(
+        title=f"Discovery of {CONNECTORS} connectors among {DISTRIBUTIONS:,} installed packages",
+        unit="CPU ms",
+        # The first one wrote the byte code.
+        rows=[Row(name="Registry.discover(), the 50 modules imported", samples=samples[1:])],
+        goal="at most 150 ms",
+    )
+
+
+def _put(site: Path, number: int) -> None:
+    """A package as they are: a description of some kilobytes, and every third one has scripts."""
+    metadata = site / f"bench_package_{number}-1.{number}.dist-info"
+    metadata.mkdir()
+    head = f"Metadata-Version: 2.4\nName: bench-package-{number}\nVersion: 1.{number}\n"
+    (metadata / "METADATA").write_text(head + "Requires-Dist: attrs\n" * 10 + "\n" + "What it is. " * 500)
+    (metadata / "RECORD").write_text("")
+    if number % 3 == 0:
+        (metadata / "entry_points.txt").write_text(f"[console_scripts]\ntool{number} = tool{number}:main\n")
+
+
+def _printed(program: str, environment: dict[str, str]) -> float:
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 def _interpreter(statement: str, environment: dict[str, str]) -> float:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator
 import attrs
 
 from genie_connect.errors import ConnectorUnavailable
+from genie_connect.registry.finding import EntryPoint, installed
 from genie_connect.registry.handle import ConnectorHandle
-from genie_connect.registry.loader import EntryPoint, Failure, Loaded, examine, installed, load_all
+from genie_connect.registry.loader import Failure, Loaded, examine, load_all
 
 
 @attrs.frozen(kw_only=True)

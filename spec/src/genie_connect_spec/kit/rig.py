@@ -25,8 +25,9 @@ from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import structure_settings
+from genie_connect.registry.finding import EntryPoint, installed
 from genie_connect.registry.handle import ConnectorHandle
-from genie_connect.registry.loader import EntryPoint, Failure, Loaded, examine, installed, load_all
+from genie_connect.registry.loader import Failure, Loaded, examine, load_all
 from genie_connect_spec.kit import letters
 from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.check import NotApplicable, needs
