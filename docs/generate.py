@@ -43,6 +43,7 @@ from genie_connect.config import (
     StoreSection,
     SuppressionsSection,
 )
+from genie_connect.contract import Quality
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
 from genie_connect.model.capability import HEADLINES, TITLES, Level
 from genie_connect.model.message import FEATURES
@@ -53,6 +54,8 @@ from genie_connect.model.validation import external_name
 from genie_connect_contrib import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses
 from genie_connect_smtp.classify import Rule, reply_rules
 from genie_connect_smtp.hints import troubleshooting_markdown
+from genie_connect_spec.kit.quality import RULES, Statement, badge, read
+from genie_connect_spec.kit.quality import Status as RuleStatus
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -76,11 +79,12 @@ def renewed(text: str) -> str:
 
 def main() -> int:
     """Write what has changed."""
-    for path in documents():
-        before = path.read_text(encoding="utf-8")
-        after = renewed(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
+    made = {path: renewed(path.read_text(encoding="utf-8")) for path in documents()}
+    made |= {PAGES / "assets" / f"quality-{level.value}.svg": badge(level) for level in list(Quality)[1:]}
+    for path, text in made.items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
     return 0
 
@@ -156,6 +160,39 @@ def _feature_matrix() -> str:
         if name != "suppressions"
     ]
     return table(("Capability", *titles), rows)
+
+
+def _statement(connector: str) -> Statement:
+    (path,) = ROOT.glob(f"plugins/*/quality/{connector}.yaml")
+    return read(path)
+
+
+def _quality_of_connectors() -> str:
+    rows = []
+    for handle in _registry():
+        statement, level = _statement(handle.id), handle.quality.value
+        todo = [rule.id for rule in RULES if statement[rule.id].status is RuleStatus.TODO]
+        exempt = [
+            f"`{rule.id}`: {statement[rule.id].comment}"
+            for rule in RULES
+            if statement[rule.id].status is RuleStatus.EXEMPT
+        ]
+        rows.append(
+            (
+                handle.info.title,
+                f"![{level}](../assets/quality-{level}.svg)",
+                ", ".join(f"`{rule}`" for rule in todo),
+                "; ".join(exempt),
+                statement.tried_with,
+            )
+        )
+    return table(("Connector", "Quality", "Not yet", "Exempt", "Tried with"), rows)
+
+
+def _quality_rules() -> str:
+    return table(
+        ("Rule", "Needed for", "What it says"), [(f"`{rule.id}`", rule.level.value, rule.says) for rule in RULES]
+    )
 
 
 _MARKS = {Level.YES: "yes", Level.CONDITIONAL: "on conditions", Level.HOST: "by the host", Level.NO: ""}
@@ -467,6 +504,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "feature-matrix": _feature_matrix,
     "capability-names": _capability_names,
     "contract": _contract,
+    "quality-of-connectors": _quality_of_connectors,
+    "quality-rules": _quality_rules,
     "connector-hooks": lambda: _hooks(ConnectorSpec),
     "observer-hooks": lambda: _hooks(ObserverSpec),
     "error-tree": _error_tree,

@@ -36,6 +36,7 @@ def test_lists_connectors_as_json(cli: Cli) -> None:
         "version": "1.2",
         "docs_url": "",
         "api": "1.0",
+        "quality": "none",
     }
     failed = next(each for each in data["failed"] if each["id"] == "broken")
     assert (failed["stage"], failed["package"]) == ("import", "broken-mail")

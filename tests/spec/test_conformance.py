@@ -6,16 +6,28 @@ import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
+
+from genie_connect import Registry
+from genie_connect.http import Response
+from genie_connect.http.fake import Request
 from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest, SmtpProvider
+from genie_connect_spec.kit.evaluation import Verdict
+from genie_connect_spec.kit.levels import conformance
+from genie_connect_spec.kit.quality import read
+from genie_connect_spec.kit.whole import results_of
+from tests.contrib.providers import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses
+from tests.contrib.providers.harness import Provider
+from tests.docs.pages import ROOT
 
 SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 01").decode()
 NEXT_SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 02").decode()
 
 
-class TestSandbox(ConnectorContract):
+class Sandbox(ConnectorContract):
     """The sandbox connector keeps the contract."""
 
     connector = "sandbox"
@@ -57,7 +69,7 @@ class TestSandbox(ConnectorContract):
         return sign([key], webhook_id="msg_kit", timestamp_s=int(at.timestamp()), body=body)
 
 
-class TestSmtp(ConnectorContract):
+class Smtp(ConnectorContract):
     """The SMTP connector keeps the contract."""
 
     connector = "smtp"
@@ -73,3 +85,51 @@ class TestSmtp(ConnectorContract):
             "password": "the-password-of-the-kit",
             "allow_password_without_tls": True,
         }
+
+
+class ApiContract(ConnectorContract):
+    """A connector of ``plugins/contrib``, over the answers that its provider's documentation shows."""
+
+    provider_kind = "http"
+    of: ClassVar[Provider]
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """To a message, that it was taken; to anything else, what the account is."""
+        found = self.of.accepts(_asked(request)) if self.delivers(request) else self.of.account
+        found = found or Response(status=404)
+        return Answer(status=found.status, headers=found.headers, body=found.body)
+
+    def delivers(self, request: HttpRequest) -> bool:
+        """A request that would have mail sent to somebody."""
+        return request.method == "POST" and bool(self.of.reached(_asked(request)))
+
+    def settings_of(self, provider: HttpProvider) -> dict[str, Any]:
+        """Leading to the kit's provider."""
+        return {**self.of.settings, "base_url": provider.base_url}
+
+
+def _asked(request: HttpRequest) -> Request:
+    return Request(method=request.method, url=request.target, headers=request.headers, content=request.body)
+
+
+PROVIDERS = (brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses)
+CONTRACTS = {
+    module.PROVIDER.id: type("Contract", (ApiContract,), {"connector": module.PROVIDER.id, "of": module.PROVIDER})
+    for module in PROVIDERS
+} | {contract.connector: contract for contract in (Sandbox, Smtp)}
+AT_LEAST = 165
+"""So many checks say something of a connector that takes no webhooks and names no lookup."""
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_our_connector_keeps_the_contract(name: str) -> None:
+    """All that applies to it: without a failure, and without a waiver. It is as good as it says."""
+    contract: Any = CONTRACTS[name]()
+    found = list(results_of(contract))
+    assert {each.check: each.reason for each in found if each.verdict is Verdict.FAILED} == {}
+    assert sum(each.verdict is Verdict.PASSED for each in found) >= AT_LEAST
+    (path,) = ROOT.glob(f"plugins/*/quality/{name}.yaml")
+    statement, handle = read(path), Registry.discover(allow=[name])[name]
+    assert statement.unproven(handle.capabilities()) == ()
+    verdicts = {each.check: each.verdict.value for each in found}
+    assert conformance(name, verdicts, {}, statement).level is handle.quality, path

@@ -29,6 +29,19 @@ class Kind(StrEnum):
     SMTP = "smtp"
 
 
+class Quality(StrEnum):
+    """The quality scale of connectors, the lowest first: what each needs is in the connector contract.
+
+    Hosts know of a connector what its package states. The conformance kit refuses a statement that is not so.
+    """
+
+    NONE = "none"
+    BRONZE = "bronze"
+    SILVER = "silver"
+    GOLD = "gold"
+    PLATINUM = "platinum"
+
+
 _is_text = attrs.validators.instance_of(str)
 
 
@@ -37,7 +50,8 @@ class ConnectorInfo:
     """What a connector is.
 
     ``id`` is the entry point's name. ``settings_class`` is made with ``@settings``. ``api`` is the minor version of
-    the contract that the connector needs at least. Raises ``TypeError`` or ``ValueError`` for anything else.
+    the contract that the connector needs at least. ``quality`` is what the package states of itself. Raises
+    ``TypeError`` or ``ValueError`` for anything else.
     """
 
     id: str = attrs.field(validator=_is_text)
@@ -47,6 +61,7 @@ class ConnectorInfo:
     docs_url: str = attrs.field(default="", validator=_is_text)
     summary: str = attrs.field(default="", validator=_is_text)
     api: int = attrs.field(default=API_MINOR, validator=attrs.validators.instance_of(int))
+    quality: Quality = attrs.field(default=Quality.NONE, converter=Quality)
 
 
 @attrs.frozen(kw_only=True)

@@ -218,7 +218,7 @@ class Host:
         return self._registry
 
     def connectors(self) -> tuple[ConnectorHandle, ...]:
-        """Every usable connector: id, title, kind, distribution, version, ``capabilities()``, ``schema()``."""
+        """Every usable connector: id, title, kind, distribution, version, quality, ``capabilities()``, ``schema()``."""
         return tuple(self.registry)
 
     async def refresh(self) -> Changes:

@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from genie_connect_spec.kit.check import Check
     from genie_connect_spec.kit.connector_contract import ConnectorContract
+    from genie_connect_spec.kit.levels import Conformance
     from genie_connect_spec.kit.provider import Provider
 
 
@@ -31,8 +32,18 @@ def genie_connect_report(request: pytest.FixtureRequest) -> Any:
         from genie_connect_spec.kit.rig import Rig
 
         waiver = _waiver(contract, check)
-        result = evaluate(check, Rig(contract, settings, provider))
-        said = (contract.connector, check.id, result.verdict.value, check.force.value, waiver, result.reason)
+        rig = Rig(contract, settings, provider)
+        result = evaluate(check, rig)
+        said = _Said(
+            connector=contract.connector,
+            check=check.id,
+            verdict=result.verdict.value,
+            force=check.force.value,
+            waiver=waiver,
+            reason=result.reason,
+            quality=contract.quality,
+            stated=rig.stated,
+        )
         request.node.user_properties.append((_PROPERTY, list(said)))
         if result.verdict is Verdict.NOT_APPLICABLE:
             pytest.skip(f"not applicable to {contract.connector}: {result.reason}")
@@ -78,24 +89,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("genie-connect").addoption(
         "--conformance",
         metavar="FOLDER",
-        help="write ID.json for each connector under the conformance kit: its level, and every check",
+        help="write ID.json and ID.svg for each connector under the conformance kit: its level, and every check",
     )
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say how far each connector has come, which checks it is spared and why."""
-    found: dict[str, dict[str, _Said]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == _PROPERTY and getattr(report, "when", "") == "call":
-                    said = _Said(*value)
-                    found.setdefault(said.connector, {})[said.check] = said
+    found = _found(terminalreporter)
     if found:
         terminalreporter.section("connector contract")
     for connector, checks in sorted(found.items()):
-        for line in _lines(connector, checks, config.getoption("conformance")):
+        for line in _lines(connector, checks, config):
             terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A connector that states more of itself than the checks make has failed, though every check may have passed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    for connector, checks in _found(reporter).items() if reporter is not None else ():
+        if _whole(checks) and _overstated(checks, _conformance(connector, checks, session.config)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 class _Said(NamedTuple):
@@ -105,27 +118,72 @@ class _Said(NamedTuple):
     force: str
     waiver: str
     reason: str
+    quality: str
+    stated: str
 
 
-def _lines(connector: str, checks: dict[str, _Said], folder: str | None) -> Iterator[str]:
+def _found(terminalreporter: Any) -> dict[str, dict[str, _Said]]:
+    """What was said of each connector, check by check."""
+    found: dict[str, dict[str, _Said]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == _PROPERTY and getattr(report, "when", "") == "call":
+                    said = _Said(*value)
+                    found.setdefault(said.connector, {})[said.check] = said
+    return found
+
+
+def _whole(checks: dict[str, _Said]) -> bool:
     from genie_connect_spec.kit.check import catalogue
+
+    # Of a part of the checks nothing can be said about the whole.
+    return len(checks) == len(catalogue())
+
+
+def _conformance(connector: str, checks: dict[str, _Said], config: pytest.Config) -> Conformance:
     from genie_connect_spec.kit.levels import conformance
+    from genie_connect_spec.kit.quality import read
+
+    waivers = {said.check: said.waiver for said in checks.values() if said.waiver}
+    statement = read(config.rootpath / next(iter(checks.values())).quality)
+    return conformance(connector, {said.check: said.verdict for said in checks.values()}, waivers, statement)
+
+
+def _overstated(checks: dict[str, _Said], result: Conformance) -> str:
+    """The level that the package states, where that is higher than the one it has."""
+    from genie_connect.contract import Quality
+
+    order, stated = list(Quality), Quality(next(iter(checks.values())).stated)
+    return stated.value if order.index(stated) > order.index(result.level) else ""
+
+
+def _lines(connector: str, checks: dict[str, _Said], config: pytest.Config) -> Iterator[str]:
+    from genie_connect_spec.kit.quality import QualityError, badge
 
     verdicts = [said.verdict for said in checks.values()]
     counts = ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts), reverse=True))
-    waivers = {said.check: said.waiver for said in checks.values() if said.waiver}
-    result = conformance(connector, {said.check: said.verdict for said in checks.values()}, waivers)
-    # Of a part of the checks nothing can be said about the whole.
-    whole = len(checks) == len(catalogue())
+    whole = _whole(checks)
+    try:
+        result = _conformance(connector, checks, config)
+    except QualityError as error:
+        yield f"{connector}: {counts}; {error}"
+        return
     yield f"{connector}: {counts}" + (f"; {result.level.value}" if whole else "")
+    if whole and (overstated := _overstated(checks, result)):
+        yield f"{connector}: its connector_info states {overstated}, and it is {result.level.value}: correct that"
     for said in sorted(checks.values()):
         if said.waiver:
             unneeded = "" if said.verdict == "failed" else ", and is not needed: take it away"
             yield f"{connector}: {said.check} is waived{unneeded}: {said.waiver}"
         elif said.verdict == "failed" and said.force == "SHOULD":
             yield f"{connector}: {said.check} is advised and not so: {said.reason.splitlines()[0]}"
+    if whole and result.missing:
+        yield f"{connector}: for more it lacks {', '.join(result.missing)}"
+    folder = config.getoption("conformance")
     if folder is not None and whole:
         path = Path(folder) / f"{connector}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result.data(), indent=2) + "\n", encoding="utf-8")
+        path.with_suffix(".svg").write_text(badge(result.level), encoding="utf-8")
         yield f"wrote {path}"

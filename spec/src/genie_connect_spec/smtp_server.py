@@ -151,6 +151,15 @@ class ScriptedSmtpServer:
         """Stop listening and end every conversation; may be called twice."""
         await self._resources.aclose()
 
+    async def forget(self) -> None:
+        """End every conversation and forget all that was said; listening goes on."""
+        players = list(self._players)
+        for player in players:
+            player.cancel()
+        await asyncio.gather(*players, return_exceptions=True)
+        self.connections.clear()
+        self.handed_over.clear()
+
     async def wait_for_connections(self, count: int, timeout_s: float) -> None:
         """Return once `count` clients have connected; raises TimeoutError."""
         async with asyncio.timeout(timeout_s), self._connected:

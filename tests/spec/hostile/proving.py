@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from genie_connect_spec.kit import Check, catalogue
-from genie_connect_spec.kit.evaluation import Result, Verdict, evaluate
-from genie_connect_spec.kit.rig import Rig
+from genie_connect_spec.kit.whole import failures_of
 from tests.spec.hostile.honest import HonestContract
 
 QUICK = {"GC-DISC", "GC-SET", "GC-CAP", "GC-HOOK"}
@@ -35,15 +34,7 @@ def of_the_same_parts(checks: Iterable[str]) -> list[Check]:
     return [check for check in catalogue() if check.id.rpartition("-")[0] in parts]
 
 
-def results(plugin: object, checks: Iterable[Check]) -> list[Result]:
-    """What comes of these checks."""
-    contract: Any = type("Hostile", (HonestContract,), {"plugin": plugin})()
-    provider = contract.new_provider()
-    with provider:
-        settings = contract.settings_of(provider)
-        return [evaluate(check, Rig(contract, settings, provider)) for check in checks]
-
-
 def failed(plugin: object, checks: Iterable[Check]) -> dict[str, str]:
     """Those that failed, each with the reason."""
-    return {each.check: each.reason for each in results(plugin, checks) if each.verdict is Verdict.FAILED}
+    contract: Any = type("Hostile", (HonestContract,), {"plugin": plugin})()
+    return failures_of(contract, checks)

@@ -68,6 +68,10 @@ async def account_step(
         return _failed("account", "Account", watch, diagnosis_of(error))
     if account.proven(response):
         return Step(id="account", title="Account", status=Status.OK, summary="the key is valid", ms=watch.ms)
+    if response.ok and account.proven is not _never:
+        # Nobody takes what was left incomplete on purpose, but a server that takes everything.
+        cause = TypeError("it took what cannot be taken")
+        return _failed("account", "Account", watch, _not_this_provider(connector.info.title, cause))
     if not response.ok:
         if account.unproven(response):
             summary = "the key may send and not be asked about; a test message would prove it"

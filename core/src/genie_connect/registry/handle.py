@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from genie_connect.contract import ConnectorInfo, Runtime, SendContext, TestContext, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Quality, Runtime, SendContext, TestContext, WebhookRequest
 from genie_connect.errors import ContractViolation, SettingsError, WebhookRejected
 from genie_connect.model.batch import Batch
 from genie_connect.model.capability import CapabilityTable
@@ -64,6 +64,11 @@ class ConnectorHandle:
     def id(self) -> str:
         """The connector's id."""
         return self.info.id
+
+    @property
+    def quality(self) -> Quality:
+        """What its package states of itself on the quality scale."""
+        return self.info.quality
 
     def has(self, hook: str) -> bool:
         """Whether the connector implements an optional hook."""

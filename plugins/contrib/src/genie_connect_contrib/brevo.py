@@ -34,7 +34,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, no, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 
 URLS = {"": "https://api.brevo.com/v3"}
 MAX_NAME_CHARACTERS = 70
@@ -87,6 +87,7 @@ class Brevo(ApiConnector[BrevoSettings]):
         settings_class=BrevoSettings,
         docs_url="https://developers.brevo.com",
         summary="Mail by Brevo's API, several versions of a message in one call.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -112,6 +113,7 @@ class Brevo(ApiConnector[BrevoSettings]):
                 yes("send.schedule", max_ahead_s=72 * 3600),
                 yes("send.templates", "by number"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

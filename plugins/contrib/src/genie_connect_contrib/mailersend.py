@@ -32,7 +32,7 @@ from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 
 URLS = {"": "https://api.mailersend.com/v1"}
 _CODE = re.compile(r"#(MS[0-9]{5})")
@@ -74,6 +74,7 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         settings_class=MailerSendSettings,
         docs_url="https://developers.mailersend.com",
         summary="Mail by MailerSend's API.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -106,6 +107,7 @@ class MailerSend(ApiConnector[MailerSendSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -131,14 +133,18 @@ class MailerSend(ApiConnector[MailerSendSettings]):
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
         """202 with the id in a header field; warnings name recipients on MailerSend's own lists."""
-        warnings = object_in(response).get("warnings") if response.body else None
+        provider_id = response.headers.get("x-message-id")
+        said = object_in(response)
+        if provider_id is None and response.body.strip() and not said:
+            return []  # another server's page
+        warnings = said.get("warnings")
         stopped: dict[str, Result] = {}
         for warning in warnings if isinstance(warnings, list) else ():
             named = warning.get("recipients") if isinstance(warning, dict) else None
             for each in named if isinstance(named, list) else ():
                 refused = Result(verdict=verdicts.RECIPIENT_BLOCKED, text=text_at(warning, "warning"))
                 stopped[(text_at(each, "email") or "").lower()] = refused
-        return [Result(provider_id=response.headers.get("x-message-id"), each=stopped)]
+        return [Result(provider_id=provider_id, each=stopped)]
 
     def said(self, response: Response) -> Said:
         """``{"message": ..., "errors": {"from.email": ["... #MS42207"]}}``."""

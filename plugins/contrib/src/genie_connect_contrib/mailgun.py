@@ -38,7 +38,7 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.plain_data import thawed
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
 
 URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 MAX_RECIPIENTS = 1000
@@ -105,6 +105,7 @@ class Mailgun(ApiConnector[MailgunSettings]):
         settings_class=MailgunSettings,
         docs_url="https://documentation.mailgun.com",
         summary="Mail by Mailgun's API, up to 1,000 recipients a call.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -133,6 +134,7 @@ class Mailgun(ApiConnector[MailgunSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

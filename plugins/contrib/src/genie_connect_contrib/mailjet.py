@@ -40,7 +40,7 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
 
 URLS = {"eu": "https://api.mailjet.com", "us": "https://api.us.mailjet.com"}
 MAX_BATCH = 50
@@ -57,8 +57,12 @@ ERRORS = {
 class MailjetSettings(ApiSettings):
     """Settings of a Mailjet connection."""
 
-    api_key: str = setting(
-        title="API key", help="Mailjet > Account > API Key Management: the public one.", group="auth"
+    api_key: Secret = setting(
+        title="API key",
+        help="Mailjet > Account > API Key Management: the public one.",
+        group="auth",
+        secret=True,
+        example="env:MAILJET_API_KEY",
     )
     secret_key: Secret = setting(
         title="Secret key",
@@ -91,6 +95,7 @@ class Mailjet(ApiConnector[MailjetSettings]):
         settings_class=MailjetSettings,
         docs_url="https://dev.mailjet.com",
         summary="Mail by Mailjet's API, with an id for each recipient.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -123,6 +128,7 @@ class Mailjet(ApiConnector[MailjetSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("lookup", "by the attempt's id as CustomID"),
                 yes("test.connection"),
@@ -132,8 +138,8 @@ class Mailjet(ApiConnector[MailjetSettings]):
 
     def authorization(self, settings: MailjetSettings) -> Mapping[str, str]:
         """Basic, with both keys."""
-        pair = base64.b64encode(f"{settings.api_key}:{settings.secret_key.reveal()}".encode()).decode("ascii")
-        return {"authorization": f"Basic {pair}"}
+        pair = f"{settings.api_key.reveal()}:{settings.secret_key.reveal()}".encode()
+        return {"authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
     def account(self, settings: MailjetSettings) -> Account:
         """Whose the keys are."""

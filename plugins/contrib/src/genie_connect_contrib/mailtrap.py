@@ -35,7 +35,7 @@ from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 
 URLS = {
     "transactional": "https://send.api.mailtrap.io",
@@ -88,6 +88,7 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
         settings_class=MailtrapSettings,
         docs_url="https://docs.mailtrap.io",
         summary="Mail by Mailtrap's API: transactional, bulk or into a sandbox.",
+        quality="silver",
     )
     urls = URLS
     protected = frozenset({"from", "to", "cc", "bcc", "requests", "base"})
@@ -111,6 +112,7 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
                 yes("send.metadata", "as custom variables"),
                 yes("send.templates", "by UUID; the subject is the template's"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

@@ -41,7 +41,7 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
 
 URLS = {"": "https://api.postmarkapp.com"}
 MAX_BATCH = 500
@@ -99,6 +99,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
         settings_class=PostmarkSettings,
         docs_url="https://postmarkapp.com/developer",
         summary="Transactional and broadcast mail by Postmark's API.",
+        quality="silver",
     )
     urls = URLS
     protected = frozenset({"From", "To", "Cc", "Bcc", "Messages"})
@@ -126,6 +127,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
                 conditional("send.track_opens", "a server that tracks all opens cannot be told not to"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("lookup", "by the attempt's id in the metadata"),
                 yes("test.connection"),

@@ -32,7 +32,7 @@ from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes, tag_words
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
@@ -87,6 +87,7 @@ class Resend(ApiConnector[ResendSettings]):
         settings_class=ResendSettings,
         docs_url="https://resend.com/docs",
         summary="Mail by Resend's API, with idempotency keys.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -113,6 +114,7 @@ class Resend(ApiConnector[ResendSettings]):
                 yes("send.schedule", max_ahead_s=30 * _DAY_S),
                 yes("send.templates", "by id; values are text or numbers"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

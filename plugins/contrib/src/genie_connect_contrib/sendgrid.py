@@ -41,7 +41,7 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 
 URLS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 MAX_RECIPIENTS = 1000
@@ -93,6 +93,7 @@ class SendGrid(ApiConnector[SendGridSettings]):
         settings_class=SendGridSettings,
         docs_url="https://www.twilio.com/docs/sendgrid",
         summary="Mail by Twilio SendGrid's API, up to 1,000 recipients a call.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -121,6 +122,7 @@ class SendGrid(ApiConnector[SendGridSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 conditional("lookup", "where the account has the add-on for its activity feed"),
                 yes("test.connection"),
@@ -161,8 +163,11 @@ class SendGrid(ApiConnector[SendGridSettings]):
         yield json_call("/v3/mail/send", with_options(body, job.options, self.protected), job.copies)
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
-        """202 with one id for the call, by which events of its copies begin; 200 where it only checked."""
-        return [Result(provider_id=response.headers.get("x-message-id"))] * len(call.copies)
+        """202 with one id for the call, by which events of its copies begin; 200 where it only checked. No body."""
+        provider_id = response.headers.get("x-message-id")
+        if provider_id is None and response.body.strip():
+            return []  # another server's page
+        return [Result(provider_id=provider_id)] * len(call.copies)
 
     def said(self, response: Response) -> Said:
         """``{"errors": [{"message": ..., "field": ...}]}``."""

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
-from genie_connect.model.capability import host
+from genie_connect.model.capability import host, no
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
 """The row of every table: the host's list comes first, whatever list the provider keeps."""
+NO_SMTPUTF8 = no("send.international_addresses", "the provider documents no address that is not ASCII")
+"""So such a copy goes by a connection that carries it (RFC 6531), and is not refused, or bent, over there."""
 MIB = 1024 * 1024
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
 

@@ -28,6 +28,7 @@ def connector_info() -> ConnectorInfo:
         kind=Kind.SMTP,
         settings_class=SmtpSettings,
         summary="Any SMTP server: works everywhere, and is the fallback when no API connector can take a message.",
+        quality="platinum",
     )
 
 

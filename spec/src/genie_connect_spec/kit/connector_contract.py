@@ -31,6 +31,8 @@ class ConnectorContract:
     waivers: ClassVar[Mapping[str, str]] = {}
     webhook_ages_s: ClassVar[float | None] = 86_400.0
     """After how many seconds a signed webhook is too old for sure; ``None`` where the provider signs no time."""
+    quality: ClassVar[str] = "quality.yaml"
+    """The file with what is stated beside the checks, below the folder that pytest runs for."""
 
     results: ClassVar[dict[str, Result]]
     probes: ClassVar[dict[str, Any]]
@@ -45,7 +47,7 @@ class ConnectorContract:
 
     def answer(self, request: HttpRequest) -> Answer:
         """What the provider answers when all is well."""
-        raise NotImplementedError(f"{type(self).__name__} says provider_kind = 'http' and has no method answer")
+        raise NotImplementedError
 
     def delivers(self, request: HttpRequest) -> bool:
         """Whether a request hands a message over; by default every POST does."""
@@ -69,13 +71,20 @@ class ConnectorContract:
 
     def settings_of(self, provider: Any) -> dict[str, Any]:
         """Valid settings, leading to the provider; or give a fixture ``settings``."""
-        raise NotImplementedError(f"{type(self).__name__} has neither a fixture settings nor a method settings_of")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no settings: give it a method settings_of(provider) or a fixture settings"
+        )
 
     # What the kit makes of it
 
     def new_provider(self) -> HttpProvider | SmtpProvider | None:
         """A provider that has not been started."""
         if self.provider_kind == "http":
+            if type(self).answer is ConnectorContract.answer:
+                raise NotImplementedError(
+                    f"{type(self).__name__} says provider_kind = 'http': give it a method answer(request), which says "
+                    "what the provider answers when all is well"
+                )
             return HttpProvider(self.answer, delivers=self.delivers)
         if self.provider_kind == "smtp":
             return SmtpProvider()
@@ -83,10 +92,13 @@ class ConnectorContract:
             raise ValueError(f"provider_kind is {self.provider_kind!r}; use 'http', 'smtp', or leave it out")
         return None
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def provider(self) -> Iterator[Provider | None]:
-        """The fake provider of a test, where ``provider_kind`` names one."""
-        provider = self.new_provider()
+        """The fake provider, where ``provider_kind`` names one: for all checks, and it has forgotten them each time."""
+        try:
+            provider = self.new_provider()
+        except (NotImplementedError, ValueError) as error:
+            pytest.fail(str(error), pytrace=False)
         if provider is None:
             yield None
             return
@@ -96,7 +108,10 @@ class ConnectorContract:
     @pytest.fixture
     def settings(self, provider: Provider | None) -> dict[str, Any]:
         """Valid settings, leading to the provider."""
-        return self.settings_of(provider)
+        try:
+            return self.settings_of(provider)
+        except NotImplementedError as error:
+            pytest.fail(str(error), pytrace=False)
 
     @pytest.mark.parametrize("check", catalogue(), ids=str)
     def test_contract(

@@ -56,6 +56,8 @@ def _evaluated(check: Check, rig: Rig) -> Result:
         reason = str(error) or type(error).__name__
         if not isinstance(error, AssertionError):
             reason = f"the connector raised {type(error).__name__}: {reason}"
+        if rig.faults:
+            reason = f"the test class itself failed: {rig.faults[0]}\n{reason}"
         return Result(check=check.id, verdict=Verdict.FAILED, reason=reason, error=error)
     finally:
         rig.reset()

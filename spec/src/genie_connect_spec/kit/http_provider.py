@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from genie_connect_spec.kit.provider import HandedOver, Happenings, ServerThread
 RETRY_AFTER_S: Final = 7
 ELSEWHERE: Final = ("127.0.0.1", 9)
 """Where clients are redirected to, and nobody is."""
+T = TypeVar("T")
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _TURNS: Final = 10
 
@@ -65,8 +66,15 @@ _MISBEHAVED: Final = {
 }
 
 
+class _Fault(Exception):
+    """A function of the author raised; ``faults`` says which."""
+
+
 class HttpProvider:
-    """The server. ``requests`` holds every request that came whole;"""
+    """The server. ``requests`` holds every request that came whole, ``handed_over`` those that hand a message over.
+
+    ``faults`` says where the author's own functions raised.
+    """
 
     def __init__(
         self,
@@ -78,6 +86,8 @@ class HttpProvider:
         self.host = "127.0.0.1"
         self.port = 0
         self.requests: list[HttpRequest] = []
+        self.handed_over: list[HandedOver] = []
+        self.faults: list[str] = []
         self._answer = answer
         self._delivers = delivers
         self._ssl_context = ssl_context
@@ -105,11 +115,6 @@ class HttpProvider:
         return f"{'https' if self._ssl_context else 'http'}://{self.host}:{self.port}"
 
     @property
-    def handed_over(self) -> list[HandedOver]:
-        """The requests that hand a message over."""
-        return [HandedOver(content=_as_sent(request)) for request in self.requests if self._delivers(request)]
-
-    @property
     def open_connections(self) -> int:
         """How many clients are connected."""
         return len(self._writers)
@@ -123,8 +128,12 @@ class HttpProvider:
         self._behaviour, self._everywhere = behaviour, everywhere
 
     def forget(self) -> None:
-        """Nothing was handed over so far."""
+        """Nothing was handed over so far, and nobody is connected."""
+        if self._writers:
+            self._thread.run(self._disconnect())
         self.requests.clear()
+        self.handed_over.clear()
+        self.faults.clear()
 
     async def received(self, count: int, timeout_s: float) -> None:
         """Return once so many hand-overs came. Raises ``TimeoutError``."""
@@ -152,16 +161,31 @@ class HttpProvider:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    async def _disconnect(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+        for _ in range(_TURNS):
+            if not self._writers:
+                return
+            await asyncio.sleep(0)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while (request := await _read(reader)) is not None:
                 if not await self._treat(request, reader, writer):
                     return
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            pass  # a client that went away, or speaks no HTTP
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, _Fault):
+            pass  # a client that went away, or speaks no HTTP; or an author who has to be told
         finally:
             await self._end(writer)
+
+    def _of_the_author(self, name: str, function: Callable[[HttpRequest], T], request: HttpRequest) -> T:
+        try:
+            return function(request)
+        except Exception as error:
+            self.faults.append(f"{name}() raised {error!r:.200} for {request.method} {request.target[:100]}")
+            raise _Fault from error
 
     async def _end(self, writer: asyncio.StreamWriter) -> None:
         try:
@@ -176,9 +200,11 @@ class HttpProvider:
 
     async def _treat(self, request: HttpRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer, or not; whether the connection goes on."""
-        applies = self._everywhere or self._delivers(request)
-        behaviour = self._behaviour if applies else Behaviour.NORMAL
+        delivers = self._of_the_author("delivers", self._delivers, request)
+        behaviour = self._behaviour if self._everywhere or delivers else Behaviour.NORMAL
         self.requests.append(request)
+        if delivers:
+            self.handed_over.append(HandedOver(content=_as_sent(request)))
         self._happenings.tell()
         if behaviour is Behaviour.SILENT:
             await reader.read()
@@ -190,7 +216,7 @@ class HttpProvider:
                 status=307, headers=FrozenMap({"location": f"http://{ELSEWHERE[0]}:{ELSEWHERE[1]}/"}), body=b""
             )
         else:
-            answer = _MISBEHAVED.get(behaviour) or self._answer(request)
+            answer = _MISBEHAVED.get(behaviour) or self._of_the_author("answer", self._answer, request)
         written = _written(answer)
         writer.write(written[:-1] if behaviour is Behaviour.TRUNCATED else written)
         await writer.drain()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from genie_connect.clock import SystemClock
-from genie_connect.contract import ConnectorInfo, Kind, Runtime, SendContext, TestContext
+from genie_connect.contract import ConnectorInfo, Kind, Quality, Runtime, SendContext, TestContext
 from genie_connect.errors import SecretUnavailable, SettingsError
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch
@@ -112,6 +112,12 @@ class Rig:
         return self.loaded.info
 
     @property
+    def stated(self) -> str:
+        """The quality that its package states."""
+        examined = self.examined
+        return examined.info.quality.value if isinstance(examined, Loaded) else Quality.NONE.value
+
+    @property
     def hooks(self) -> Any:
         """Its hooks."""
         return self.loaded.manager.hook
@@ -172,6 +178,11 @@ class Rig:
         needs(self._provider, "the contract names no provider_kind, so there is nothing to send to")
         assert self._provider is not None
         return self._provider
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """Where the author's own part of the provider failed."""
+        return getattr(self._provider, "faults", ())
 
     @property
     def kind(self) -> Kind:
@@ -241,6 +252,23 @@ class Rig:
         """Send a message that has to be accepted; what left for it."""
         async with self.opened() as state:
             return await self.deliver_with(state, message, copies, **context)
+
+    async def refusal(self, message: Message) -> Outcome | None:
+        """Send a message that a provider may have no place for; how it was refused, or nothing where it was taken.
+
+        Refused is what the outcome calls ``unsupported`` before anything left. Raises ``AssertionError`` for
+        anything between the two.
+        """
+        async with self.opened() as state:
+            outcomes = await self.send(state, await letters.batch_of(message))
+        if all(outcome.state is State.ACCEPTED for outcome in outcomes):
+            return None
+        first = outcomes[0]
+        honest = all(each.state is State.REJECTED and each.reason == "unsupported" for each in outcomes)
+        assert honest, f"it is neither accepted nor refused as unsupported: {first}"
+        assert not self.provider.handed_over, "it is refused as unsupported, and was handed over"
+        assert first.text or first.hint, "it is refused as unsupported, and nothing says what is"
+        return first
 
     async def deliver_with(
         self, state: Any, message: Message, copies: Iterable[letters.Copy] = (), **context: Any

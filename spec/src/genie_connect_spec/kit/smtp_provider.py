@@ -38,7 +38,6 @@ class SmtpProvider:
     def __init__(self) -> None:
         self._behaviour = Behaviour.NORMAL
         self._everywhere = False
-        self._forgotten = 0
         self._happenings = Happenings()
         self._thread = ServerThread("kit SMTP provider")
         rules = [Rule(stage=stage, action=Decide(self._deciding(stage))) for stage in _STAGES]
@@ -64,7 +63,7 @@ class SmtpProvider:
         """The messages that came whole."""
         return [
             HandedOver(content=one.data, envelope_from=one.envelope_from, recipients=one.recipients)
-            for one in self._server.handed_over[self._forgotten :]
+            for one in list(self._server.handed_over)
         ]
 
     @property
@@ -86,9 +85,9 @@ class SmtpProvider:
         self._behaviour, self._everywhere = behaviour, everywhere
 
     def forget(self) -> None:
-        """Nothing was handed over so far."""
-        # They stay where they are: a player may still have to write down how one was answered.
-        self._forgotten = len(self._server.handed_over)
+        """Nothing was handed over so far, and nobody is connected."""
+        if self._server.connections:
+            self._thread.run(self._server.forget())
 
     async def received(self, count: int, timeout_s: float) -> None:
         """Return once so many messages came whole. Raises ``TimeoutError``."""

@@ -21,14 +21,16 @@ from urllib.parse import parse_qsl, unquote_plus
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _QUOTED: Final = re.compile(r"\\(.)")
+_QUOTED_BYTES: Final = re.compile(rb"\\(.)")
 _MAX_DEPTH: Final = 6
+_MAX_QUOTED_BYTES: Final = 20_000
 _MIME_HEADER: Final = re.compile(rb"(?im)^(mime-version|content-type|subject):")
 
 
 def holds(content: bytes, needle: str | bytes) -> bool:
     """Whether it is in there, as it is or wrapped up."""
     wanted = needle.encode() if isinstance(needle, str) else needle
-    return any(wanted in layer for layer in layers(content))
+    return wanted in content or any(wanted in layer for layer in layers(content))
 
 
 def missing(content: bytes, needles: Iterable[str | bytes]) -> list[str | bytes]:
@@ -48,8 +50,9 @@ def _unwrap(content: bytes, found: dict[bytes, None], depth: int) -> None:
     if content in found or depth > _MAX_DEPTH or not content:
         return
     found[content] = None
-    for inner in (*_body(content), *_json(content), *_form(content), *_mime(content), *_base64(content)):
-        _unwrap(inner, found, depth + 1)
+    for unwrap in (_body, _json, _form, _mime, _base64, _unquoted):
+        for inner in unwrap(content):
+            _unwrap(inner, found, depth + 1)
 
 
 def _body(content: bytes) -> Iterator[bytes]:
@@ -116,6 +119,12 @@ def _decoded(value: str) -> str:
         return str(email.header.make_header(email.header.decode_header(value)))
     except (LookupError, UnicodeError, binascii.Error):
         return value
+
+
+def _unquoted(content: bytes) -> Iterator[bytes]:
+    """Without the backslashes of quoted strings, as a mailbox has them (RFC 5322 section 3.2.4)."""
+    if b"\\" in content and b'"' in content and len(content) < _MAX_QUOTED_BYTES:
+        yield _QUOTED_BYTES.sub(rb"\1", content)
 
 
 def _base64(content: bytes) -> Iterator[bytes]:

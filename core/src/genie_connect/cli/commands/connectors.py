@@ -30,9 +30,12 @@ def connectors(options: Options) -> None:
         failed = [_failure(failure) for failure in found.failures]
         terminal.document({"connectors": [_connector(handle) for handle in found], "failed": failed})
         return
-    rows = [(each.id, each.info.title, each.info.kind.value, _package(each), each.info.summary) for each in found]
+    rows = [
+        (each.id, each.info.title, each.info.kind.value, each.quality.value, _package(each), each.info.summary)
+        for each in found
+    ]
     if rows:
-        terminal.table(("id", "title", "kind", "package", "what it is"), rows)
+        terminal.table(("id", "title", "kind", "quality", "package", "what it is"), rows)
     else:
         terminal.say('no connectors are installed; to have one: pip install "genie-connect-smtp"')
     if found.failures:
@@ -111,6 +114,7 @@ def _connector(handle: ConnectorHandle) -> dict[str, Any]:
         "version": handle.version,
         "docs_url": info.docs_url,
         "api": f"{API_MAJOR}.{info.api}",
+        "quality": handle.quality.value,
         **_declared(handle),
     }
 

@@ -60,6 +60,7 @@ def connector_info() -> ConnectorInfo:
         kind=Kind.API,
         settings_class=SandboxSettings,
         summary="An email API on this machine that keeps messages and delivers none.",
+        quality="platinum",
     )
 
 

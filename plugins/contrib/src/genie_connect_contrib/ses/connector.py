@@ -39,7 +39,7 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, tag_words
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, tag_words
 
 SERVICE = "ses"
 MAX_HEADER_CHARACTERS = 995
@@ -86,7 +86,11 @@ class SesSettings(ApiSettings):
         example="AKIAIOSFODNN7EXAMPLE",
     )
     secret_access_key: Secret = setting(
-        title="Secret access key", group="auth", secret=True, example="env:AWS_SECRET_ACCESS_KEY"
+        title="Secret access key",
+        help="Shown once, when the access key is made.",
+        group="auth",
+        secret=True,
+        example="env:AWS_SECRET_ACCESS_KEY",
     )
     session_token: Secret | None = setting(
         title="Session token",
@@ -119,6 +123,7 @@ class Ses(ApiConnector[SesSettings]):
         settings_class=SesSettings,
         docs_url="https://docs.aws.amazon.com/ses/",
         summary="Mail by the API of Amazon SES, version 2.",
+        quality="silver",
     )
     errors = ERRORS
     protected = frozenset(
@@ -150,6 +155,7 @@ class Ses(ApiConnector[SesSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

@@ -162,8 +162,8 @@ async def tags(rig: Rig) -> None:
 @check("GC-CAP-031", after=SENDS)
 async def metadata(rig: Rig) -> None:
     """Metadata comes back with events: name and value both."""
-    fields = {"metadata": {"kit_order": "meta nine"}}
-    await _is_honest(rig, Feature(name="send.metadata", fields=fields, needles=("kit_order", "meta nine")))
+    fields = {"metadata": {"kit_order": "meta-nine"}}
+    await _is_honest(rig, Feature(name="send.metadata", fields=fields, needles=("kit_order", "meta-nine")))
 
 
 def _two(**fields: Any) -> tuple[Copy, Copy]:
@@ -204,9 +204,10 @@ async def headers_of_one_copy(rig: Rig) -> None:
 async def metadata_of_one_copy(rig: Rig) -> None:
     """What is known of a recipient comes back with that recipient's events."""
     needs(rig.declares("send.metadata") and rig.declares("send.broadcast"), "it declares no such broadcast")
-    copies = _two(metadata=({"kit_copy": "first of two"}, {"kit_copy": "second of two"}))
+    # One word each: there are providers that take no other values, and say so.
+    copies = _two(metadata=({"kit_copy": "first-of-two"}, {"kit_copy": "second-of-two"}))
     left = await rig.deliver(letter(), copies)
-    absent = traffic.missing(left.content, ("first of two", "second of two"))
+    absent = traffic.missing(left.content, ("first-of-two", "second-of-two"))
     assert not absent, f"the metadata {absent[0]!r} of one copy is not in what left"
 
 

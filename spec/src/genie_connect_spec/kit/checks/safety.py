@@ -13,7 +13,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from email import message_from_bytes, policy
 from typing import Any, Final
 
+import attrs
+
 from genie_connect.contract import Kind
+from genie_connect.model.capability import Level
 from genie_connect.model.codec import unstructure
 from genie_connect_spec.kit import traffic
 from genie_connect_spec.kit.behaviour import Behaviour
@@ -59,8 +62,28 @@ def _logged() -> Iterator[list[str]]:
         root.setLevel(level)
 
 
-async def _life(rig: Rig) -> AsyncIterator[Any]:
-    """A send at a provider in each mood, and a test; what each gave."""
+@attrs.frozen(kw_only=True)
+class _Life:
+    """What came of a send at a provider in each mood, and of a test there; and what was logged and printed over it."""
+
+    results: list[Any]
+    logged: list[str]
+    printed: str
+
+
+async def _life(rig: Rig) -> _Life:
+    """One life for all checks that look at it."""
+    known = rig.contract.probes
+    if "life" not in known:
+        said = io.StringIO()
+        with _logged() as logged, redirect_stdout(said), redirect_stderr(said):
+            results = [result async for result in _lived(rig)]
+        known["life"] = _Life(results=results, logged=logged, printed=said.getvalue())
+    life: _Life = known["life"]
+    return life
+
+
+async def _lived(rig: Rig) -> AsyncIterator[Any]:
     for mood in _MOODS:
         if rig.provider.can(mood):
             rig.provider.behave(mood)
@@ -89,10 +112,7 @@ def _has_secrets(rig: Rig) -> None:
 async def no_secret_in_the_log(rig: Rig) -> None:
     """Logs are read by many, and kept for long: at every level, from every library."""
     _has_secrets(rig)
-    with _logged() as said:
-        async for _ in _life(rig):
-            pass
-    found = [line for line in said if _shown(rig, line)]
+    found = [line for line in (await _life(rig)).logged if _shown(rig, line)]
     assert not found, f"a secret is in the log: {found[0].partition(' ')[0][:60]}..."
 
 
@@ -100,7 +120,7 @@ async def no_secret_in_the_log(rig: Rig) -> None:
 async def no_secret_in_what_it_returns(rig: Rig) -> None:
     """Outcomes and steps are kept, shown and mailed around."""
     _has_secrets(rig)
-    async for result in _life(rig):
+    for result in (await _life(rig)).results:
         if not isinstance(result, BaseException):
             said = " ".join(f"{each!r} {unstructure(each)}" for each in result)
             assert not _shown(rig, said), "an outcome or a step shows a secret"
@@ -110,7 +130,7 @@ async def no_secret_in_what_it_returns(rig: Rig) -> None:
 async def no_secret_in_an_error(rig: Rig) -> None:
     """The text of an error, and of the errors behind it."""
     _has_secrets(rig)
-    async for result in _life(rig):
+    for result in (await _life(rig)).results:
         error = result if isinstance(result, BaseException) else None
         while error is not None:
             assert not _shown(rig, f"{error} {error!r} {error.args}"), f"a {type(error).__name__} shows a secret"
@@ -199,11 +219,8 @@ async def a_redirection_is_not_followed(rig: Rig) -> None:
 @check("GC-SAFE-011", after=SENDS)
 async def it_says_nothing_itself(rig: Rig) -> None:
     """The output belongs to the host's program."""
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        async for _ in _life(rig):
-            pass
-    assert not said.getvalue(), f"it prints {said.getvalue()[:80]!r}"
+    printed = (await _life(rig)).printed
+    assert not printed, f"it prints {printed[:80]!r}"
 
 
 _TRICKS: Final = (
@@ -260,10 +277,13 @@ async def a_header_value_is_only_text(rig: Rig) -> None:
 
 @check("GC-SAFE-015", after=SENDS)
 async def metadata_is_only_text(rig: Rig) -> None:
-    """What is kept about a message does not change it."""
+    """What is kept about a message does not change it. Conditions on what it may hold are kept by refusing."""
     needs(rig.declares("send.metadata"), "it declares no send.metadata")
+    conditional = rig.table["send.metadata"].level is Level.CONDITIONAL
     for trick in _TRICKS[:7]:
-        await _is_only_text(rig, trick, metadata={"kit": trick})
+        metadata = {"kit": trick}
+        if not conditional or await rig.refusal(letter(metadata=metadata)) is None:
+            await _is_only_text(rig, trick, metadata=metadata)
 
 
 @check("GC-SAFE-016", after=SENDS)
