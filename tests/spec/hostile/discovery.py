@@ -141,3 +141,52 @@ class Defaults(Honest):
     def connector_capabilities(self, settings: Any = None) -> Any:
         """Might not see the settings."""
         return Honest.connector_capabilities(self, settings)
+
+
+@fails("GC-DISC-016")
+class OpensAtOnce(Honest):
+    """Opens without async."""
+
+    @hookimpl
+    def connector_open(self, settings: Any, runtime: Any) -> Any:
+        """Blocks."""
+
+
+@fails("GC-DISC-017")
+class SendsAtOnce(Honest):
+    """Sends without async."""
+
+    @hookimpl
+    def connector_send(self, state: Any, batch: Any, context: Any) -> Any:
+        """Blocks."""
+
+
+@fails("GC-DISC-019")
+class LooksUpAtOnce(Honest):
+    """Looks up without async."""
+
+    @hookimpl
+    def connector_lookup(self, state: Any, attempt: Any) -> Any:
+        """Blocks."""
+
+
+@fails("GC-DISC-020")
+class TestsWithoutYield(Honest):
+    """Gives its steps in a list."""
+
+    __test__ = False
+
+    @hookimpl
+    async def connector_test(self, settings: Any, context: Any) -> Any:
+        """At the end."""
+        return [step async for step in Honest.connector_test(self, settings, context)]
+
+
+@fails("GC-DISC-021")
+class ThinksAboutItsTable(Honest):
+    """Says later what it can do."""
+
+    @hookimpl
+    async def connector_capabilities(self, settings: Any) -> Any:
+        """To be awaited, by nobody."""
+        return Honest.connector_capabilities(self, settings)

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-PARTS = ("discovery", "settings", "capabilities", "sending", "failures", "testing", "webhooks", "lifecycle", "safety")
+PARTS = (
+    "discovery",
+    "settings",
+    "capabilities",
+    "carrying",
+    "sending",
+    "failures",
+    "testing",
+    "webhooks",
+    "lifecycle",
+    "safety",
+)
 
 HOSTILE: dict[str, tuple[type[Any], tuple[str, ...]]] = {}
 """Every hostile connector by name, with the checks that it fails."""
@@ -16,6 +27,8 @@ def fails(*checks: str) -> Callable[[type[Any]], type[Any]]:
     """Enter a hostile connector."""
 
     def enter(cls: type[Any]) -> type[Any]:
+        if cls.__name__ in HOSTILE:
+            raise ValueError(f"two hostile connectors are called {cls.__name__}")
         HOSTILE[cls.__name__] = (cls, checks)
         return cls
 

@@ -11,6 +11,7 @@ from genie_connect import (
     setting,
     settings,
 )
+from genie_connect.errors import Problem
 from genie_connect.model.settings import _redacted_repr
 from tests.spec.hostile.honest import url_problem
 from tests.spec.hostile.registry import fails
@@ -173,3 +174,18 @@ class Unchecked(Info):
     """Has settings that take everything."""
 
     facts = {"settings_class": Loose}
+
+
+class _Refusing:
+    """Rules that nothing keeps."""
+
+    def rules(self) -> Any:
+        """Never."""
+        yield Problem("base_url", "is not good enough")
+
+
+@fails("GC-SET-001")
+class NeverSatisfied(Info):
+    """Refuses the settings that its author calls valid."""
+
+    facts = {"settings_class": settings(type("Refusing", (with_settings(), _Refusing), {}))}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -138,3 +140,89 @@ class NeedsASender(Honest):
             return
         async for step in super().asked(state, context):
             yield step
+
+
+@fails("GC-TEST-001")
+class AlwaysFails(Tests):
+    """Finds something wrong where nothing is."""
+
+    def spoilt(self, step: Step) -> Step:
+        """A failure."""
+        diagnosis = Diagnosis(code="odd", title="Odd", cause="a feeling", fixes=("Wait.",), field="api_key")
+        return attrs.evolve(step, status=Status.FAIL, diagnosis=diagnosis)
+
+
+@fails("GC-TEST-006", "GC-TEST-007", "GC-TEST-011")
+class NotFoundOut(Honest):
+    """Does not say that nobody is there."""
+
+    @hookimpl
+    async def connector_test(self, settings: Any, context: Any) -> Any:
+        """All is well, until it connects."""
+        async for step in Honest.connector_test(self, settings, context):
+            if step.id == "connect" and step.status is Status.FAIL:
+                return
+            yield step
+
+
+@fails("GC-TEST-008")
+class WaitsForEver(Honest):
+    """Has no deadline for its test."""
+
+    async def asked(self, state: Any, context: Any) -> Any:
+        """Sixty seconds."""
+        later = attrs.evolve(context, deadline=context.clock.monotonic() + 60.0)
+        async for step in super().asked(state, later):
+            yield step
+
+
+@fails("GC-TEST-010")
+class ReadsNoAnswer(Tests):
+    """Takes any answer for the right one."""
+
+    def spoilt(self, step: Step) -> Step:
+        """Nonsense is as good."""
+        if step.diagnosis is None or step.diagnosis.code != "http_protocol":
+            return step
+        return attrs.evolve(step, status=Status.OK, diagnosis=None)
+
+
+@fails("GC-TEST-012")
+class ExplainsSuccess(Tests):
+    """Has a diagnosis for what passed."""
+
+    def spoilt(self, step: Step) -> Step:
+        """All is well, because."""
+        diagnosis = Diagnosis(code="fine", title="Fine", cause="all is well", fixes=("Nothing.",))
+        return step if step.diagnosis else attrs.evolve(step, diagnosis=diagnosis)
+
+
+@fails("GC-TEST-017", "GC-TEST-018")
+class KeepsTalking(Honest):
+    """Keeps the connection of its test."""
+
+    kept: list[Any] = []
+
+    @hookimpl
+    async def connector_test(self, settings: Any, context: Any) -> Any:
+        """With another one beside, for ever."""
+        place = urlsplit(settings.base_url)
+        with suppress(OSError):
+            self.kept.append(await asyncio.open_connection(place.hostname, place.port))
+        async for step in Honest.connector_test(self, settings, context):
+            yield step
+
+
+@fails("GC-TEST-020")
+class SwallowsInTest(Honest):
+    """Takes a cancellation for a failed step."""
+
+    @hookimpl
+    async def connector_test(self, settings: Any, context: Any) -> Any:
+        """As if it were one."""
+        diagnosis = Diagnosis(code="cut", title="Cut off", cause="it was cancelled", fixes=("Try again.",))
+        try:
+            async for step in Honest.connector_test(self, settings, context):
+                yield step
+        except asyncio.CancelledError:
+            yield Step(id="end", title="End", status=Status.FAIL, summary="cut off", diagnosis=diagnosis)

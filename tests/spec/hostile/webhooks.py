@@ -18,6 +18,7 @@ from genie_connect import (
     WebhookRejected,
     hookimpl,
 )
+from genie_connect.model.frozen import FrozenMap
 from tests.spec.hostile.honest import Honest
 from tests.spec.hostile.registry import fails
 
@@ -159,3 +160,52 @@ class QuotesTheBody(Honest):
             super().verify(settings, request)
         except WebhookRejected as error:
             raise WebhookRejected(f"{error.reason}: {request.body!r}", status=error.status) from None
+
+
+class Parses(Honest):
+    """Spoils each event."""
+
+    def event(self, data: Any, request: Any) -> Event:
+        """The honest one, spoilt."""
+        return self.spoilt(super().event(data, request))
+
+    def spoilt(self, event: Event) -> Event:
+        """An event, spoilt."""
+        return event
+
+
+@fails("GC-HOOK-001")
+class GivesEventsLater(Honest):
+    """Gives its events one by one, to whoever asks."""
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: Any, request: Any) -> Any:
+        """An iterator."""
+        return iter(Honest.connector_parse_webhook(self, settings, request))
+
+
+@fails("GC-HOOK-017")
+class ThrowsAway(Parses):
+    """Keeps nothing of what the provider wrote, where it knows the type."""
+
+    def spoilt(self, event: Event) -> Event:
+        """Nothing."""
+        return event if event.kind is EventKind.UNKNOWN else attrs.evolve(event, raw=FrozenMap({}))
+
+
+@fails("GC-HOOK-018")
+class OfNobody(Parses):
+    """Does not say of whom."""
+
+    def spoilt(self, event: Event) -> Event:
+        """Of nobody."""
+        return attrs.evolve(event, recipient=None)
+
+
+@fails("GC-HOOK-019")
+class KnowsNoTypes(Parses):
+    """Knows no type of event."""
+
+    def spoilt(self, event: Event) -> Event:
+        """Unknown."""
+        return attrs.evolve(event, kind=EventKind.UNKNOWN, bounce=None)
