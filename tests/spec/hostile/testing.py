@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -208,7 +209,7 @@ class KeepsTalking(Honest):
         """With another one beside, for ever."""
         place = urlsplit(settings.base_url)
         with suppress(OSError):
-            self.kept.append(await asyncio.open_connection(place.hostname, place.port))
+            self.kept.append(socket.create_connection((place.hostname, place.port)))
         async for step in Honest.connector_test(self, settings, context):
             yield step
 
