@@ -33,10 +33,13 @@ elif sys.argv[2] == "uninstall":
 """
 _PROGRAMS = {
     "python": "",
-    "pytest": "-m pytest -p no:cacheprovider -p no:xdist",
+    "pytest": "-m pytest -p no:cacheprovider -p genie_connect_spec.pytest_plugin -p pytest_asyncio",
     "genie-connect": "-m genie_connect.cli",
     "pip": "{place}/pip.py {place}/site",
 }
+
+# As in an environment that has nothing else in it.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("GENIE_CONNECT", "PYTEST", "COLUMNS"))
     }
     path = f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": path, "PYTHONPATH": str(place / "site"), "NO_COLOR": "1"}
+    return kept | {"PATH": path, "PYTHONPATH": str(place / "site"), "NO_COLOR": "1"} | ALONE
 
 
 def test_every_command_shows_what_the_tutorial_shows(tmp_path: Path, environment: dict[str, str]) -> None:
