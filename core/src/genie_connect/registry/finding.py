@@ -6,8 +6,11 @@ small file; its metadata, which is a big one, only where a connector stands in t
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -94,16 +97,10 @@ class Unreadable:
 
 def installed() -> tuple[EntryPoint, ...]:
     """The entry points of all installed connectors, stale copies of a package left out."""
-    # Imported where it is used, once in a process: it is a good part of the core's start.
-    import importlib_metadata
-
     points: list[Known] = []
-    for distribution in importlib_metadata.distributions():
-        listed = _listed(distribution)
-        if _STEM in listed:
-            package, version = _package(distribution)
-            if not _is_shadowed(package, listed):
-                points += [Known(point, package, version) for point in _points(distribution, package)]
+    for distribution in _with_connectors():
+        package, version = _package(distribution)
+        points += [Known(point, package, version) for point in _points(distribution, package)]
     first: dict[tuple[str, str, str], EntryPoint] = {}
     for point in _of_this_version(points):
         first.setdefault((point.name, point.value, package_of(point)[0]), point)
@@ -127,23 +124,62 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _listed(distribution: Any) -> str:
-    """The list of entry points as it stands there, or nothing where there is none or nobody can read it."""
-    try:
-        return distribution.read_text(_LIST) or ""
-    except Exception:  # noqa: BLE001  # one damaged package keeps nobody from finding the others
-        return ""
-
-
-def _is_shadowed(package: str, listed: str) -> bool:
-    """Whether Python would import another copy of the package, which stands earlier on the path."""
+def _with_connectors() -> Iterator[importlib_metadata.Distribution]:
+    """The packages whose lists of entry points name our group, in the order of the path, the first of each name."""
+    # Imported where it is used, once in a process: it is a good part of the core's start.
     import importlib_metadata
 
+    seen: set[str] = set()
+    for place in dict.fromkeys(sys.path):
+        here: set[str] = set()
+        for name, folder in _metadata_folders(place):
+            here.add(name)
+            if name not in seen and _is_listed(folder):
+                yield importlib_metadata.Distribution.at(folder)
+        # Two folders of one name in one place are what an upgrade left behind: which of them counts, their lists say.
+        seen |= here
+    for distribution in _elsewhere(importlib_metadata):
+        name = canonical(_package(distribution)[0])
+        if name not in seen:
+            seen.add(name)
+            yield distribution
+
+
+def _metadata_folders(place: str) -> list[tuple[str, str]]:
+    """The folders with metadata in a place on the path, each with the name of its package."""
     try:
-        first = importlib_metadata.distribution(package)
-    except Exception:  # noqa: BLE001  # its metadata do not say its name, so nothing is known to stand before it
+        names = [name for name in os.listdir(place or ".") if name.endswith((".dist-info", ".egg-info"))]  # noqa: PTH208
+    except OSError:
+        return []
+    return [(canonical(name.rpartition(".")[0].partition("-")[0]), os.path.join(place, name)) for name in names]  # noqa: PTH118
+
+
+def _is_listed(folder: str) -> bool:
+    # A Path for each of a thousand packages would cost more than reading them.
+    try:
+        with open(f"{folder}/{_LIST}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return _STEM in file.read()
+    except OSError:
         return False
-    return _listed(first) != listed
+
+
+def _elsewhere(importlib_metadata: Any) -> list[importlib_metadata.Distribution]:
+    """The packages with connectors that are in no folder on the path: in archives and eggs, or with other finders."""
+    archives = [place for place in sys.path if place.endswith(".egg") or os.path.isfile(place)]  # noqa: PTH113
+    found = list(importlib_metadata.distributions(path=archives)) if archives else []
+    for finder in sys.meta_path:
+        if not (finder is PathFinder or isinstance(finder, importlib_metadata.MetadataPathFinder)):
+            find = getattr(finder, "find_distributions", None)
+            found += find(importlib_metadata.DistributionFinder.Context()) if find is not None else ()
+    return [distribution for distribution in found if _STEM in _text(distribution, _LIST)]
+
+
+def _text(distribution: Any, name: str) -> str:
+    """A file of the metadata, or nothing where there is none or nobody can read it."""
+    try:
+        return distribution.read_text(name) or ""
+    except Exception:  # noqa: BLE001  # one damaged package keeps nobody from finding the others
+        return ""
 
 
 def _points(distribution: Any, package: str) -> list[EntryPoint]:
@@ -168,7 +204,20 @@ def _package(distribution: Any) -> tuple[str, str]:
 
 def _stated(distribution: Any, fact: str) -> str:
     """What a package states of itself, or nothing where its metadata is damaged."""
+    head = _head(distribution)
+    if head is not None:
+        return head.get(fact, "")
     try:
         return str(getattr(distribution, fact) or "")
     except Exception:  # noqa: BLE001
         return ""
+
+
+def _head(distribution: Any) -> dict[str, str] | None:
+    """The header fields of the metadata, read as text: parsing them as mail takes a hundred times as long."""
+    if not hasattr(distribution, "read_text"):
+        return None
+    text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
+    lines = text.partition("\n\n")[0].splitlines()
+    fields = (line.partition(":") for line in lines if line[:1].isalpha())
+    return {name.lower(): value.strip() for name, _, value in reversed(list(fields))}

@@ -20,6 +20,7 @@ from genie_connect.model.schema import json_schema
 from genie_connect.model.settings import is_settings
 from genie_connect.registry.finding import EntryPoint, canonical, major_of, package_of
 from genie_connect.registry.isolation import called, explained
+from genie_connect.registry.manager import ConnectorManager
 
 _CONTRIB = (
     "sandbox resend ses sendgrid mailgun postmark mailtrap brevo mailersend mailjet "
@@ -94,7 +95,7 @@ def examine(name: str, plugin: object, *, distribution: str = "", version: str =
     failure = _Stage(name, distribution, version)
     if not _ID.match(name):
         return failure.at("name", f"{name!r:.80} is not a connector id", "use small letters, digits, - and _")
-    manager = pluggy.PluginManager(PROJECT)
+    manager = ConnectorManager(PROJECT)
     manager.add_hookspecs(ConnectorSpec)
     try:
         called(manager.register, plugin, name)
