@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from genie_connect import Address, Batch, Delivery, Message, ValidationError, WebhookRejected, WebhookRequest, structure
+from genie_connect.bounces import events_of_mail
 from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.http import NoAnswer, NotSent, Response, verdict_of, verdict_of_error
 from genie_connect.mime import compose
@@ -87,3 +88,11 @@ async def test_mime(case: dict[str, Any]) -> None:
     batch = Batch(message=attrs.evolve(message, to=(), cc=(), bcc=()), sender=message.from_, deliveries=(delivery,))
     composed = compose(batch, delivery, date=datetime.fromisoformat(case["date"]))
     assert b"".join(composed.chunks()).decode("ascii") == case["mime"]
+
+
+@pytest.mark.parametrize("case", cases("events"))
+def test_events(case: dict[str, Any]) -> None:
+    """What mail in a bounce mailbox reports."""
+    events = events_of_mail(case["mail"].encode(), received_at=datetime(2026, 11, 25, 12, tzinfo=UTC))
+    pairs = zip(events, case["events"], strict=True)
+    assert [{name: getattr(event, name) for name in expected} for event, expected in pairs] == case["events"]
