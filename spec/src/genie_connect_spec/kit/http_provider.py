@@ -13,14 +13,13 @@ import attrs
 
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect_spec.kit.behaviour import Behaviour
-from genie_connect_spec.kit.provider import HandedOver, Happenings, ServerThread
+from genie_connect_spec.kit.provider import TURNS, HandedOver, Happenings, ServerThread
 
 RETRY_AFTER_S: Final = 7
 ELSEWHERE: Final = ("127.0.0.1", 9)
 """Where clients are redirected to, and nobody is."""
 T = TypeVar("T")
 _MAX_HEAD_BYTES: Final = 64 * 1024
-_TURNS: Final = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -141,6 +140,7 @@ class HttpProvider:
 
     async def deserted(self, timeout_s: float) -> None:
         """Return once no client is connected any more. Raises ``TimeoutError``."""
+        await self._thread.settled()
         await self._happenings.until(lambda: not self._writers, timeout_s)
 
     def knows(self, thread: int) -> bool:
@@ -156,7 +156,7 @@ class HttpProvider:
     async def _stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for _ in range(_TURNS):  # a connection that was just accepted has its handler some turns of the loop later
+        for _ in range(TURNS):  # a connection that was just accepted has its handler some turns of the loop later
             await asyncio.sleep(0)
         for writer in list(self._writers):
             writer.transport.abort()
@@ -164,7 +164,7 @@ class HttpProvider:
     async def _disconnect(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
-        for _ in range(_TURNS):
+        for _ in range(TURNS):
             if not self._writers:
                 return
             await asyncio.sleep(0)

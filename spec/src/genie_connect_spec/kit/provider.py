@@ -14,6 +14,8 @@ import attrs
 from genie_connect_spec.kit.behaviour import Behaviour
 
 T = TypeVar("T")
+TURNS = 10
+"""After so many turns of a loop whatever was ready in it has run, and what that made ready."""
 START_S = 10.0
 """How long a server on this machine may take to start or stop."""
 
@@ -123,6 +125,10 @@ class ServerThread:
         self._thread.join(START_S)
         self._loop.close()
 
+    async def settled(self) -> None:
+        """Return once the loop over there has seen to what was ready: a connection just made is taken in by then."""
+        await asyncio.wrap_future(self.later(_turns()))
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine that runs over there."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
@@ -130,6 +136,11 @@ class ServerThread:
     def later(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """The same, without waiting for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 async def _end_of_all_others() -> None:

@@ -95,6 +95,7 @@ class SmtpProvider:
 
     async def deserted(self, timeout_s: float) -> None:
         """Return once no client is connected any more. Raises ``TimeoutError``."""
+        await self._thread.settled()
         ended = self._thread.later(self._server.wait_until_idle(timeout_s))
         await asyncio.wrap_future(ended)
 

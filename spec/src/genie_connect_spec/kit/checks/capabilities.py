@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: each assertion says itself what is wrong.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from genie_connect.contract import Kind
@@ -128,6 +129,10 @@ def webhooks_are_parsed_if_declared(rig: Rig) -> None:
         assert _most(rig)["events.webhook"].available, (
             "it has connector_parse_webhook and does not declare events.webhook"
         )
+        sample = rig.contract.webhook_body()
+        signed = bool(sample and rig.contract.sign_webhook(sample, rig.data, datetime.now(UTC)))
+        for name, given in (("events.webhook", bool(sample)), ("events.signature", signed)):
+            assert not given or rig.declares(name), f"the test class has such a webhook, and {name} is not declared"
 
 
 @check("GC-CAP-014", after=(TABLE,))

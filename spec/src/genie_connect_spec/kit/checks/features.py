@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: each assertion says itself what is wrong.
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 import attrs
@@ -256,3 +257,48 @@ async def effective_table_is_its_own(rig: Rig) -> None:
     needs(tables, "it gives no effective table")
     for table in tables:
         assert table.connector == rig.info.id, "the effective table names another connector"
+
+
+@check("GC-CAP-040", after=SENDS)
+async def provider_options(rig: Rig) -> None:
+    """Whoever uses what one provider alone has relies on its getting there."""
+    fields = {"provider_options": {rig.info.id: {"kit_option": "option nine hundred"}}}
+    await _is_honest(rig, Feature(name="send.provider_options", fields=fields, needles=("option nine hundred",)))
+
+
+async def _makes_a_difference(rig: Rig, name: str, fields: dict[str, Any], otherwise: dict[str, Any]) -> None:
+    """What leaves for two messages that differ in nothing else; how a provider writes it is its own affair."""
+    needs(rig.table[name].level is not Level.HOST, f"the host does {name} in its place")
+    batch = await batch_of(letter(**fields))
+    if not rig.declares(name):
+        await _is_refused(rig, Feature(name=name, needles=(b"\0 nothing holds this",)), batch)
+        return
+    other = attrs.evolve(batch, message=attrs.evolve(batch.message, **{**dict.fromkeys(fields), **otherwise}))
+    bodies = []
+    async with rig.opened() as state:
+        for each in (batch, other):
+            rig.attempts = 0  # under one name, which may leave as well
+            before = len(rig.provider.handed_over)
+            await rig.send(state, each)
+            bodies.append([left.content.partition(b"\r\n\r\n")[2] for left in rig.provider.handed_over[before:]])
+    assert bodies[0], f"{name} is declared, and nothing left"
+    assert bodies[0] != bodies[1], f"{name} is declared, and what leaves is the same without it"
+
+
+@check("GC-CAP-041", after=SENDS)
+async def schedule(rig: Rig) -> None:
+    """A message that leaves at once is not the one that was asked for."""
+    at = rig.clock.now() + timedelta(hours=1)
+    await _makes_a_difference(rig, "send.schedule", {"send_at": at}, {"send_at": at + timedelta(hours=1)})
+
+
+@check("GC-CAP-042", after=SENDS)
+async def open_tracking(rig: Rig) -> None:
+    """Whether opens are tracked is for the sender to say, and often the law's."""
+    await _makes_a_difference(rig, "send.track_opens", {"track_opens": True}, {"track_opens": False})
+
+
+@check("GC-CAP-043", after=SENDS)
+async def click_tracking(rig: Rig) -> None:
+    """Links that are rewritten against the sender's word are somebody else's links."""
+    await _makes_a_difference(rig, "send.track_clicks", {"track_clicks": True}, {"track_clicks": False})
