@@ -117,6 +117,7 @@ CONTRACTS = {
     module.PROVIDER.id: type("Contract", (ApiContract,), {"connector": module.PROVIDER.id, "of": module.PROVIDER})
     for module in PROVIDERS
 } | {contract.connector: contract for contract in (Sandbox, Smtp)}
+CONTRACTS["mailtrap"].template_id = "0b8f2f6e-0a4b-4d1c-9a55-0a1b2c3d4e5f"
 AT_LEAST = 165
 """So many checks say something of a connector that takes no webhooks and names no lookup."""
 

@@ -61,11 +61,13 @@ class ForgetsTags(Table):
     more = (yes("send.tags"),)
 
 
-@fails("GC-CAP-040", "GC-CAP-041", "GC-CAP-042", "GC-CAP-043")
+@fails("GC-CAP-040", "GC-CAP-041", "GC-CAP-042", "GC-CAP-043", "GC-CAP-044")
 class PromisesMore(Table):
     """Declares what it has no place for."""
 
-    more = tuple(map(yes, ("send.provider_options", "send.schedule", "send.track_opens", "send.track_clicks")))
+    more = tuple(
+        map(yes, ("send.provider_options", "send.schedule", "send.track_opens", "send.track_clicks", "send.templates"))
+    )
 
 
 @fails("GC-CAP-023", "GC-CAP-024", "GC-SEND-005")

@@ -10,7 +10,7 @@ from genie_connect_spec.kit.whole import failures_of
 from tests.spec.hostile.honest import HonestContract
 
 QUICK = {"GC-DISC", "GC-SET", "GC-CAP", "GC-HOOK"}
-FEATURES = {f"GC-CAP-{number:03}" for number in range(20, 44)}
+FEATURES = {f"GC-CAP-{number:03}" for number in range(20, 45)}
 """Checks of capabilities that send something."""
 
 

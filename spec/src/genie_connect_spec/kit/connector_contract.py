@@ -31,6 +31,8 @@ class ConnectorContract:
     waivers: ClassVar[Mapping[str, str]] = {}
     webhook_ages_s: ClassVar[float | None] = 86_400.0
     """After how many seconds a signed webhook is too old for sure; ``None`` where the provider signs no time."""
+    template_id: ClassVar[str] = "1234"
+    """The id of a template, in the form that the provider gives them."""
     quality: ClassVar[str] = "quality.yaml"
     """The file with what is stated beside the checks, below the folder that pytest runs for."""
 

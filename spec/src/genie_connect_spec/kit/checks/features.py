@@ -16,6 +16,7 @@ from genie_connect.model.attachment import Attachment
 from genie_connect.model.capability import Level
 from genie_connect.model.features import missing, required_by_batch
 from genie_connect.model.outcome import State
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect_spec.kit import traffic
 from genie_connect_spec.kit.check import check, needs
 from genie_connect_spec.kit.letters import Copy, batch_of, letter
@@ -302,3 +303,12 @@ async def open_tracking(rig: Rig) -> None:
 async def click_tracking(rig: Rig) -> None:
     """Links that are rewritten against the sender's word are somebody else's links."""
     await _makes_a_difference(rig, "send.track_clicks", {"track_clicks": True}, {"track_clicks": False})
+
+
+@check("GC-CAP-044", after=SENDS)
+async def templates(rig: Rig) -> None:
+    """A template that is kept by the provider is filled in there: with its id goes what it is filled in with."""
+    name, data = rig.contract.template_id, {"kit_field": "template nine hundred"}
+    fields = {"text": None, "subject": "", "template": ProviderTemplate(id=name, data=data)}
+    needles = (name, "kit_field", "template nine hundred")
+    await _is_honest(rig, Feature(name="send.templates", fields=fields, needles=needles))
