@@ -1,0 +1,1 @@
+"""How much the conformance kit notices: our own connectors, broken in one place, under the kit and nothing else."""
