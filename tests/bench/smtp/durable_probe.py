@@ -89,15 +89,36 @@ def _counts(counts: Any) -> dict[str, int]:
 
 
 class _Commits:
-    """Counts commits, and those of them that wait for the disk."""
+    """Counts commits of a SQLite file that wait for the disk, as the driver carries them out.
+
+    Writes go past SQLAlchemy, whose events know of few. In WAL mode a commit that wrote something is one fsync where
+    ``synchronous`` is ``FULL``, as it is until it is set otherwise. Those of check-points come beside them.
+    """
 
     def __init__(self) -> None:
-        self.all = self.synced = 0
-        sa.event.listen(sa.Engine, "commit", self._count)
+        self.synced = 0
+        sa.event.listen(sa.Pool, "connect", self._watch)
 
-    def _count(self, connection: sa.Connection) -> None:
-        self.all += 1
-        self.synced += connection.info.get("synced", True)
+    def _watch(self, connection: Any, record: object) -> None:
+        connection.run_async(lambda driver: driver.set_trace_callback(_Watch(self)))
+
+
+class _Watch:
+    """One connection of those that are watched."""
+
+    def __init__(self, commits: _Commits) -> None:
+        self._commits = commits
+        self._waits, self._writes = True, False
+
+    def __call__(self, statement: str) -> None:
+        if statement.startswith("PRAGMA synchronous = "):
+            self._waits = statement.endswith("FULL")
+        elif statement.startswith("BEGIN"):
+            self._writes = False
+        elif statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            self._writes = True
+        elif statement == "COMMIT":
+            self._commits.synced += self._waits and self._writes
 
 
 async def _lone(host: gc.Host, commits: _Commits, recipient: str) -> tuple[int, int]:
