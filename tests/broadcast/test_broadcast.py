@@ -19,8 +19,11 @@ from genie_connect import (
     Recipient,
     Retry,
     SendContext,
+    State,
     ValidationError,
 )
+from genie_connect.store.database import Database
+from genie_connect.store.rejected import settled_copies
 from tests.durable.conftest import MakeHost
 from tests.support.connector import ScriptedConnector, accepted, deferred, rejected, unknown
 
@@ -82,8 +85,8 @@ class TestEverybody:
         assert len(ids) == 35
         assert all(each.endswith("@example.com>") for each in ids)
 
-    async def test_refused_put_off_and_lost_ones_are_counted_apart(self, hosted: MakeHost) -> None:
-        """Whoever is put off has another turn; nobody else has."""
+    async def test_refused_put_off_and_lost_ones_are_told_apart(self, hosted: MakeHost, database_url: str) -> None:
+        """Whoever is put off has another turn; nobody else has. Those who got nothing are listed, page by page."""
         smtp = ScriptedConnector("smtp", kind="smtp")
         everybody = people(12)
         smtp.script(everybody[1], rejected())
@@ -91,11 +94,16 @@ class TestEverybody:
         smtp.script(everybody[3], unknown())
         async with hosted(smtp, engine=SMALL) as host:
             await host.suppressions.add(everybody[4])
+            await host.suppressions.add(everybody[11])
             made = await host.broadcast(news(), everybody)
-            assert await ended(made) == {"accepted": 9, "rejected": 1, "unknown": 1, "suppressed": 1}
+            assert await ended(made) == {"accepted": 8, "rejected": 1, "unknown": 1, "suppressed": 2}
             assert [copy.recipient for copy in await host.unknown(broadcast=made.id)] == [everybody[3]]
+            assert [copy.outcome.recipient async for copy in made.rejected()] == [everybody[1]]
+            async with Database(database_url) as database:
+                pages = settled_copies(database, made.id, set(State) - {State.ACCEPTED}, page=1)
+                assert [copy.outcome.recipient async for copy in pages] == [everybody[n] for n in (1, 3, 4, 11)]
         tried = dict.fromkeys(everybody, 1) | {everybody[2]: 3}
-        del tried[everybody[4]]
+        del tried[everybody[4]], tried[everybody[11]]
         assert smtp.handed_over == tried
         copies = [d.message_id for call in smtp.calls for d in call.batch.deliveries if d.to[0].email == everybody[2]]
         assert len(set(copies)) == 1

@@ -245,9 +245,37 @@ class TestControl:
             assert "hint:  " in refused.stderr
         assert listed.kept == []
 
+    def test_lists_who_was_refused(self, listed: Cli) -> None:
+        """With the reason, in the order of the list; with JSON each on a line; on request the suppressed as well."""
+        write_list(listed, ["bounce@example.com", "ada@example.com", "bounce@example.net", "ben@example.com"])
+        listed("suppressions", "add", "ben@example.com")
+        assert "hint: genie-connect broadcasts rejected 1 lists who was refused, and why" in listed(*SEND).stderr
+        shown = listed("broadcasts", "rejected", "1")
+        lines = shown.stdout.splitlines()
+        assert [line.split("  ")[:2] for line in lines] == [
+            ["bounce@example.com", "rejected"],
+            ["bounce@example.net", "rejected"],
+        ]
+        assert "550" in lines[0]
+        assert "2 of broadcast 1" in shown.stderr
+        all_lines = listed("broadcasts", "rejected", "1", "--also", "suppressed", "--json").stdout.splitlines()
+        assert [(each["recipient"], each["state"]) for each in map(json.loads, all_lines)] == [
+            ("bounce@example.com", "rejected"),
+            ("bounce@example.net", "rejected"),
+            ("ben@example.com", "suppressed"),
+        ]
+
+    def test_says_why_a_list_was_not_loaded(self, listed: Cli) -> None:
+        """To whoever finds the stopped broadcast later: the cause, and what to do."""
+        (listed.folder / "list.csv").write_text("mailbox\nada@example.com\n")
+        hint = listed(*SEND).stderr.rpartition("hint:")[2].strip().splitlines()[0]
+        why = listed.json("broadcasts", "show", "1")["reason"]
+        assert why.startswith("it was not loaded: no column of the recipients file holds the addr")
+        assert hint in why
+
     def test_says_that_there_is_no_such_broadcast(self, listed: Cli) -> None:
         """A number that was never given ends with 9."""
-        for command in ("show", "start", "pause", "resume", "stop"):
+        for command in ("show", "rejected", "start", "pause", "resume", "stop"):
             result = listed("broadcasts", command, "12")
             assert (result.exit_code, result.stderr.splitlines()[0]) == (9, "error: there is no broadcast 12")
         assert listed("unknown", "list", "--broadcast", "12").exit_code == ExitCode.STATE

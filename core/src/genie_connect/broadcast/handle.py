@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,13 @@ import attrs
 
 from genie_connect.broadcast.forecast import Forecast
 from genie_connect.durable.ledger import Ledger
+from genie_connect.errors import ValidationError
 from genie_connect.failpoints import point
+from genie_connect.model.outcome import State
 from genie_connect.store.broadcasts import BroadcastRecord
 from genie_connect.store.progress import ConnectionShare
 from genie_connect.store.progress import Progress as Counts
+from genie_connect.store.rejected import SettledCopy, settled_copies
 from genie_connect.store.schema import BroadcastState
 
 LOOK_EVERY_S: Final = 0.25
@@ -103,6 +106,17 @@ class Broadcast:
             reason=record.reason,
             connections=await self._ledger.progress.by_connection(self.id),
         )
+
+    def rejected(self, states: Collection[State | str] = (State.REJECTED,)) -> AsyncIterator[SettledCopy]:
+        """Whose copy was refused for good, one by one in the order of the list; the memory it takes is bounded.
+
+        ``states`` may also ask for those that were given up (``deferred``), are ``suppressed``, or ``unknown``. Raises
+        ``ValidationError`` for another state: of accepted copies only the number is kept.
+        """
+        wanted = {State(state) for state in states}
+        if State.ACCEPTED in wanted:
+            raise ValidationError.single("states", "accepted copies are counted, not listed", "leave accepted out")
+        return settled_copies(self._ledger.database, self.id, wanted)
 
     async def wait(self, timeout_s: float | None = None) -> Progress:
         """How it ended, once it has. Raises ``TimeoutError``."""

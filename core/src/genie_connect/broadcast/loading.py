@@ -13,7 +13,7 @@ from genie_connect.broadcast.rejects import Rejects
 from genie_connect.broadcast.row import Row
 from genie_connect.broadcast.sieve import Sieve
 from genie_connect.durable.content import BroadcastOptions, message_bytes, packed
-from genie_connect.errors import BroadcastStateError, Problem, StoreError, ValidationError
+from genie_connect.errors import BroadcastStateError, GenieConnectError, Problem, StoreError, ValidationError
 from genie_connect.failpoints import point
 from genie_connect.model.batch import Recipient
 from genie_connect.model.message import Message
@@ -93,7 +93,7 @@ class Loader:
         except BaseException as error:
             # What was not loaded whole is never sent to. Where the process dies it stays loading, which never starts.
             with suppress(BroadcastStateError, StoreError):
-                await self._broadcasts.stop(broadcast, reason=f"it was not loaded: {type(error).__name__}")
+                await self._broadcasts.stop(broadcast, reason=f"it was not loaded: {_why(error)}")
             raise
         point("load.sealed")
         return record
@@ -146,3 +146,16 @@ class Loader:
             chunks, self._chunks = self._chunks, []
             await self._broadcasts.add(broadcast, chunks)
             point("load.chunks")
+
+
+def _why(error: BaseException) -> str:
+    """The cause, and what to do, for whoever finds the broadcast stopped."""
+    if isinstance(error, ValidationError):
+        first, more = error.problems[0], len(error.problems) - 1
+        return f"{first}" + (f", and {more} further problem{'s' * (more > 1)}" if more else "")
+    if isinstance(error, GenieConnectError):
+        return f"{error.message}" + (f"; {error.hint}" if error.hint else "")
+    if isinstance(error, Exception):
+        # What an application's own list says may hold anything.
+        return f"to read the list raised {type(error).__name__}; repair that, and load it anew"
+    return "loading was interrupted; load it anew"

@@ -10,6 +10,7 @@ import attrs
 from genie_connect.broadcast.handle import Broadcast, Progress
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.moments import lasting, told
+from genie_connect.store.rejected import SettledCopy
 
 COUNTS: Final = ("accepted", "deferred", "rejected", "unknown", "suppressed")
 COLUMNS: Final = ("", *COUNTS, "left")
@@ -118,6 +119,8 @@ def advice(progress: Progress, *, left: bool = False) -> list[str]:
         hints.append(f"genie-connect broadcasts start {number} starts it")
     if progress.state == "paused":
         hints.append(f"genie-connect broadcasts resume {number} goes on with it")
+    if counts.rejected:
+        hints.append(f"genie-connect broadcasts rejected {number} lists who was refused, and why")
     if counts.unknown:
         hints.append(f"genie-connect unknown list --broadcast {number} lists the copies that nobody knows of")
     return hints
@@ -131,6 +134,33 @@ def code_of(progress: Progress) -> ExitCode:
     if counts.rejected or counts.deferred or progress.refused_rows or progress.state in ("paused", "stopped"):
         return ExitCode.NOT_ACCEPTED
     return ExitCode.SUPPRESSED if counts.total and counts.suppressed == counts.total else ExitCode.OK
+
+
+def copy_line(copy: SettledCopy) -> str:
+    """One recipient who got nothing, and why."""
+    outcome = copy.outcome
+    codes = " ".join(str(code) for code in (outcome.code, outcome.enhanced) if code is not None)
+    why = [outcome.reason, f"{codes} {outcome.text or ''}".strip(), outcome.connection and f"by {outcome.connection}"]
+    return "  ".join([outcome.recipient, outcome.state.value, "; ".join(part for part in why if part)]).rstrip()
+
+
+def copy_data(copy: SettledCopy) -> dict[str, Any]:
+    """The same for a program."""
+    outcome = copy.outcome
+    return {
+        "unit": copy.unit,
+        "position": copy.position,
+        "recipient": outcome.recipient,
+        "state": outcome.state.value,
+        "reason": outcome.reason,
+        "code": outcome.code,
+        "enhanced": outcome.enhanced,
+        "text": outcome.text,
+        "hint": outcome.hint,
+        "connection": outcome.connection,
+        "tries": copy.tries,
+        "at": iso(copy.at),
+    }
 
 
 def when(seconds: float | None) -> str:

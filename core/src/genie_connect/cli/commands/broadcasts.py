@@ -120,6 +120,39 @@ def _show(options: Options, broadcast: Broadcast, progress: Progress) -> None:
 
 @broadcasts.command(cls=Command)
 @_id
+@click.option(
+    "--also",
+    type=click.Choice(["deferred", "suppressed"]),
+    multiple=True,
+    help="Also those that were given up (deferred), or are suppressed; may be given twice.",
+)
+@pass_options
+def rejected(options: Options, number: int, also: tuple[str, ...]) -> None:
+    """List whose copy was refused for good, and why, in the order of the list.
+
+    They are written as they are read, however many there are; with --json each on a line of its own.
+    """
+    terminal = options.terminal
+
+    async def run() -> int:
+        count = 0
+        async with open_host(options) as host:
+            broadcast = await host.find_broadcast(number)
+            async for copy in broadcast.rejected(("rejected", *also)):
+                count += 1
+                if terminal.json:
+                    terminal.document(shown.copy_data(copy), indent=None)
+                else:
+                    terminal.line(shown.copy_line(copy))
+        return count
+
+    count = asyncio.run(run())
+    if not terminal.json:
+        terminal.say(f"{count:,} of broadcast {number}" if count else f"nobody of broadcast {number} was rejected")
+
+
+@broadcasts.command(cls=Command)
+@_id
 @_detach
 @pass_options
 def start(options: Options, number: int, detach: bool) -> ExitCode:
