@@ -51,7 +51,19 @@ from genie_connect.model.outcome import Retry
 from genie_connect.model.plan import Emulated, PassedOver
 from genie_connect.model.schema import settings_table
 from genie_connect.model.validation import external_name
-from genie_connect_contrib import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses
+from genie_connect_contrib import (
+    ahasend,
+    brevo,
+    mailersend,
+    mailgun,
+    mailjet,
+    mailtrap,
+    postmark,
+    resend,
+    sendgrid,
+    ses,
+    sparkpost,
+)
 from genie_connect_smtp.classify import Rule, reply_rules
 from genie_connect_smtp.hints import troubleshooting_markdown
 from genie_connect_spec.kit.quality import RULES, Statement, badge, read
@@ -61,7 +73,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
 API_CONNECTORS: dict[str, ApiConnector[Any]] = {
     module.connector.info.id: module.connector
-    for module in (brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses)
+    for module in (ahasend, brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses, sparkpost)
 }
 """The API connectors that have a page."""
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)

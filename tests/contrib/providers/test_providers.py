@@ -19,12 +19,25 @@ from genie_connect.http.fake import Request
 from genie_connect.model.batch import Recipient
 from genie_connect.model.features import exceeded, missing, required_by_batch
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
-from tests.contrib.providers import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses
+from tests.contrib.providers import (
+    ahasend,
+    brevo,
+    mailersend,
+    mailgun,
+    mailjet,
+    mailtrap,
+    postmark,
+    resend,
+    sendgrid,
+    ses,
+    sparkpost,
+)
 from tests.contrib.providers.harness import SECRET, SHOP, Expected, Provider, answer, batch_of
 from tests.contrib.providers.messages import CASES, Case, limit_cases
 
 PROVIDERS = [
-    module.PROVIDER for module in (brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses)
+    module.PROVIDER
+    for module in (ahasend, brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses, sparkpost)
 ]
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
 
