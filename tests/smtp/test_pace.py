@@ -116,7 +116,7 @@ def test_it_uses_what_a_server_allows_and_is_hardly_ever_throttled(scenario: Sce
     assert refused <= 0.01 * (taken + refused)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(case=limited())
 def test_whatever_the_limits_are_they_are_found(case: Limited) -> None:
     """At most 5 % refused and at least 80 % used after three minutes; and again after a pause of three minutes."""
