@@ -119,8 +119,10 @@ def results(outcomes: Iterable[Outcome]) -> str:
         kills.update(fate.check.rpartition("-")[0] or fate.check for fate in each.fates if fate.check)
         lines.append(f"| `{each.connector}` | {len(each.fates)} | {each.functions} | {killed} | {each.killed:.1%} |")
     parts = ", ".join(f"`{part}` {number}" for part, number in kills.most_common())
-    alike = f"{len(ALIKE)} more cannot be told apart from the original, for the reasons in `tests/mutants/alike.py`."
-    return "\n".join([*lines, "", f"First failure by part of the contract: {parts}. {alike if ALIKE else ''}".strip()])
+    alike = (
+        "" if not ALIKE else f"Left out are {len(ALIKE)} that cannot be told apart: `tests/mutants/alike.py` says why."
+    )
+    return "\n".join([*lines, "", f"First failure by part of the contract: {parts}. {alike}".strip()])
 
 
 def main() -> int:
