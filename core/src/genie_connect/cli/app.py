@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "connectors": ("connectors:connectors", "List the installed connectors, and those that failed to load."),
     "capabilities": ("connectors:capabilities", "Show what a connector or a connection can do."),
     "schema": ("connectors:schema", "Print the JSON Schema of a connector's settings."),
-    "connections": ("connections:connections", "List the configured connections in the order of trying."),
+    "connections": ("connections:connections", "List the connections; add, show, remove and test those in the store."),
     "test": ("test:test", "Test a connection step by step."),
     "plan": ("send:plan", "Explain how a message would be sent. Nothing is sent."),
     "send": ("send:send", "Send a message."),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 from genie_connect.cli.options import CONFIG_VARIABLE, Options
-from genie_connect.config import Config, load_config
+from genie_connect.config import ENVIRONMENT_PREFIX, Config, load_config, make_config
 from genie_connect.errors import ConfigurationError
 from genie_connect.host import Host
 from genie_connect.registry import Registry
 
+STORE_URL = f"{ENVIRONMENT_PREFIX}STORE__URL"
+
 
 def configuration(options: Options) -> Config:
-    """The configuration. Raises ``ConfigurationError`` where there is none."""
+    """The configuration. Raises ``ConfigurationError`` where there is none.
+
+    Where no file was named, and there is none, the environment is enough if it names a store.
+    """
     path = options.config_path
     if not path.exists():
+        if options.config is None and any(name.upper() == STORE_URL for name in os.environ):
+            return make_config({}, environment=os.environ)
         hint = f"genie-connect inbox prints one to begin with; name another file with --config or {CONFIG_VARIABLE}"
         raise ConfigurationError(f"there is no configuration file {path}", hint=hint)
     return load_config(path)

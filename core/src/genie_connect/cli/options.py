@@ -87,3 +87,11 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.params.extend(common(root=False))
+
+
+class Group(click.Group):
+    """A group that does something by itself too, and so takes the common options."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.params.extend(common(root=False))

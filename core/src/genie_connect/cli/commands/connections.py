@@ -1,4 +1,4 @@
-"""What is configured: ``connections``."""
+"""``connections``: those of the file and of the store, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -7,22 +7,36 @@ from typing import Any
 
 import click
 
+from genie_connect.cli.commands.stored_connections import add, remove, show
+from genie_connect.cli.commands.test import test
 from genie_connect.cli.configuration import open_host
-from genie_connect.cli.options import Command, Options, pass_options
+from genie_connect.cli.options import Command, Group, Options, pass_options
 from genie_connect.delivery.connection import Connection
 
 
-@click.command(cls=Command)
+@click.group(cls=Group, invoke_without_command=True)
+@click.pass_context
+def connections(context: click.Context) -> None:
+    """The connections of the file and of the store; without a command they are listed.
+
+    Those in the store are of use to every process on it: a worker needs no more than the store's URL and key, in the
+    environment as GENIE_CONNECT__STORE__URL and GENIE_CONNECT__STORE__KEY.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_)
+
+
+@connections.command("list", cls=Command)
 @pass_options
-def connections(options: Options) -> None:
-    """List the configured connections in the order in which they are tried."""
+def list_(options: Options) -> None:
+    """List them in the order in which they are tried."""
     found = asyncio.run(_connections(options))
     terminal = options.terminal
     if terminal.json:
         terminal.document({"connections": found})
         return
     if not found:
-        terminal.say(f"{options.config_path} has no connections")
+        terminal.say("there are no connections; genie-connect connections add keeps one in the store")
         return
     rows = [
         (
@@ -38,6 +52,10 @@ def connections(options: Options) -> None:
     ]
     columns = ("connection", "connector", "kind", "priority", "active", "default From", "purposes")
     terminal.table(columns, rows, right=["priority"])
+
+
+for command in (add, show, remove, test):
+    connections.add_command(command)
 
 
 async def _connections(options: Options) -> list[dict[str, Any]]:
