@@ -41,7 +41,9 @@ class Engine(EmbeddedEngine):
 def worker_of(host: Any, engine: Engine) -> Worker:
     """A worker of this host on another engine."""
     durable = host._with_store("a worker")
-    return Worker(durable.ledger, engine, host._dispatcher, options=WorkerOptions())
+    return Worker(
+        durable.ledger, engine, host._dispatcher, options=WorkerOptions(concurrency=4, micro_batch=1000, grace_s=30.0)
+    )
 
 
 async def test_an_engine_that_ends_by_itself_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

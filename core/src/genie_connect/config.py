@@ -144,7 +144,7 @@ class EngineSection:
     )
     micro_batch: int = setting(
         title="Micro-batch",
-        default=400,
+        default=1000,
         minimum=1,
         help="Recipients between two commits, of all chunks together; in doubt at most when the process is killed.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -27,8 +28,6 @@ from genie_connect.store import bitmap
 from genie_connect.store.claims import Answer, Claim, HandOver
 from genie_connect.store.packing import unpack
 
-MICRO_BATCH: Final = 400
-"""How many recipients leave between two commits of the ledger: so many are in doubt at most when a worker dies."""
 ONE_PASS: Final = SendPolicy(attempts_per_connection=1, longest_wait_s=0.0)
 """Another connection is tried at once; waiting is the ledger's business, which holds nobody up."""
 
@@ -55,12 +54,15 @@ class Pass:
         claim: Claim,
         *,
         micro_batch: int,
+        turn: asyncio.Semaphore,
         timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
+        """Of a chunk ``micro_batch`` recipients leave at a time, and only while it has one of the ``turn``s."""
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._claim = claim
         self._micro_batch = micro_batch
+        self._turn = turn
         self._timeout_s = timeout_s
         self._positions: dict[str, int] = {}
         self._doubts = Doubts(claim.earlier)
@@ -137,7 +139,8 @@ class Pass:
                 # Nothing would come of asking for each micro-batch what the first was told.
                 self._put_off(deliveries[start:])
                 break
-            await self._deliver(message, batch, route, key=batch[0].message_id, broadcast=True)
+            async with self._turn:
+                await self._deliver(message, batch, route, key=batch[0].message_id, broadcast=True)
         return self._left
 
     async def _resolve(

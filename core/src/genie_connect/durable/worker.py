@@ -19,7 +19,7 @@ from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.delivery.journal import StepBack
 from genie_connect.durable.content import BroadcastContent
 from genie_connect.durable.ledger import Ledger
-from genie_connect.durable.passes import MICRO_BATCH, Left, Pass, Unsendable
+from genie_connect.durable.passes import Left, Pass, Unsendable
 from genie_connect.durable.schedule import Schedule
 from genie_connect.engine.contract import Engine, Work
 from genie_connect.errors import BroadcastStateError, EngineUnavailable, GenieConnectError, StoreError
@@ -39,6 +39,7 @@ OFFER_IN_MEMORY_S: Final = 5.0
 """For so long a unit may wait in the memory of one process before others are offered it too: it may die with it."""
 LEAST_QUEUED: Final = 32
 """So many units wait in an engine that several workers share, however few of them there are."""
+HAND_OVERS: Final = 2
 EXPIRED: Final = "expired"
 EXPIRED_HINT: Final = "It was not accepted before its time was over. Send it again if it is still wanted."
 
@@ -50,10 +51,19 @@ class WorkerOptions:
     So many recipients are ``unknown`` at the most when the process is killed.
     """
 
-    concurrency: int = 4
-    micro_batch: int = MICRO_BATCH
-    grace_s: float = 30.0
+    concurrency: int
+    micro_batch: int
+    grace_s: float
     schedule: Schedule = attrs.field(factory=Schedule)
+
+    @property
+    def turns(self) -> int:
+        """So many chunks hand over at a time, each its part of a micro-batch; the others make ready meanwhile.
+
+        One waits for the other side while the other is written down. With more, each part is smaller, and its two
+        commits cost as much as those of a larger one.
+        """
+        return min(HAND_OVERS, self.concurrency)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,14 +97,14 @@ class Worker:
         engine: Engine,
         dispatcher: Dispatcher,
         *,
-        options: WorkerOptions | None = None,
+        options: WorkerOptions,
         ended: Callable[[int], None] = lambda unit: None,
     ) -> None:
         """``ended`` is told of each unit whose work ended here, for good or for now."""
         self._ledger = ledger
         self._engine = engine
         self._dispatcher = dispatcher
-        self._options = options or WorkerOptions()
+        self._options = options
         self._ended = ended
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -102,6 +112,7 @@ class Worker:
         self._queued: set[int] = set()
         self._to_release: list[Claim] = []
         self._contents: dict[int, BroadcastContent] = {}
+        self._turn = asyncio.Semaphore(self._options.turns)
         self._fed = False
         self._swept = float("-inf")
         self._done = 0
@@ -208,7 +219,8 @@ class Worker:
             self._ledger,
             self._dispatcher,
             claim,
-            micro_batch=max(1, self._options.micro_batch // self._options.concurrency),
+            micro_batch=max(1, self._options.micro_batch // self._options.turns),
+            turn=self._turn,
         )
         due = claim.due
         try:
