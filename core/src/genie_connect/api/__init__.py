@@ -19,11 +19,12 @@ from genie_connect.api.call import (
     with_options,
 )
 from genie_connect.api.connector import ApiConnector, ApiState
-from genie_connect.api.job import ATTEMPT, MESSAGE_ID, Copy, File, Job, job_of
+from genie_connect.api.job import Copy, File, Job, job_of
 from genie_connect.api.multipart import FilePart, multipart_call
 from genie_connect.api.settings import ApiSettings
 from genie_connect.api.steps import Account
 from genie_connect.api.tokens import Tokens, tokens_of
+from genie_connect.model.event import ATTEMPT, MESSAGE_ID
 
 __all__ = [
     "ATTEMPT",

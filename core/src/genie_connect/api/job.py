@@ -19,11 +19,6 @@ from genie_connect.model.merge import Template, Texts, plain_texts, template_of
 from genie_connect.model.message import Message
 from genie_connect.model.plain_data import thawed
 
-ATTEMPT = "genie_attempt"
-MESSAGE_ID = "genie_message_id"
-"""Names under which a connector may keep an attempt's id and a copy's Message-ID in a provider's metadata: the one for
-look-ups, the other so that events find the send. Only where recipients do not see them."""
-
 
 @attrs.frozen(kw_only=True)
 class File:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+import attrs
+
 from genie_connect.errors import Problem
 from genie_connect.http.target import Origin
 from genie_connect.model.settings import setting, settings
@@ -50,6 +52,7 @@ class ApiSettings:
 
     def rules(self) -> Iterable[Problem]:
         """What the settings cannot be together."""
+        yield from lonely_predecessors(self)
         if self.base_url is None:
             return
         origin = Origin.of(self.base_url)
@@ -60,6 +63,16 @@ class ApiSettings:
             yield Problem("base_url", f"leads to {origin.host}, which would get the key and the mail", fix)
         elif origin.scheme != "https":
             yield Problem("base_url", f"would send the key to {origin.host} in the clear", "use https")
+
+
+def lonely_predecessors(settings: ApiSettings) -> Iterable[Problem]:
+    """A ``previous_...`` secret that stands there without the one that took its place."""
+    names = attrs.fields_dict(type(settings))  # type: ignore[arg-type]  # @settings makes an attrs class of it
+    for name in names:
+        current = name.removeprefix("previous_")
+        known = current != name and current in names
+        if known and getattr(settings, name) is not None and getattr(settings, current) is None:
+            yield Problem(name, "is given without a current one", f"give {current}")
 
 
 def is_loopback(host: str) -> bool:

@@ -11,6 +11,11 @@ import attrs
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
 
+ATTEMPT: Final = "genie_attempt"
+MESSAGE_ID: Final = "genie_message_id"
+"""Names under which a connector may keep an attempt's id and a copy's Message-ID in a provider's metadata: the one for
+look-ups, the other so that events find the send. Only where recipients do not see them."""
+
 
 class EventKind(StrEnum):
     """The kinds of event, one vocabulary for all providers."""

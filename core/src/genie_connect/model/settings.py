@@ -70,8 +70,8 @@ def setting(
     """A field of a settings class.
 
     ``titles`` names the choices of a ``Literal`` or enum for people. ``check`` gets the converted value and returns
-    what is wrong with it, or ``None``. ``group`` is ``basic``, ``auth`` or ``advanced``. ``show_if`` maps another
-    setting to the value at which this one matters.
+    what is wrong with it, or ``None``. ``group`` is ``basic``, ``auth``, ``webhooks`` or ``advanced``. ``show_if`` maps
+    another setting to the value at which this one matters.
     """
     info = SettingInfo(
         title=title,

@@ -34,10 +34,11 @@ import attrs
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
 from genie_connect.model.address import Address
-from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
 from genie_connect.model.text import clean_reply
+from genie_connect.webhooks.judging import judged
 
 MAX_TEXT: Final = 2_000
 MAX_EVENTS: Final = 50_000
@@ -120,6 +121,13 @@ class Fields:
         if not isinstance(value, str):
             raise self._bad(name, "is no text")
         return clean_reply(value, limit=limit) or None
+
+    def body(self, name: str) -> str | None:
+        """Text as it is, with its lines: the body of a message."""
+        value = self.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self._bad(name, "is no text")
+        return value
 
     def word(self, name: str) -> str:
         """Text that is looked up in a table; empty where there is none."""
@@ -240,6 +248,7 @@ class Fields:
         code: int | None = None,
         enhanced: str | None = None,
         text: str | None = None,
+        reply: str | None = None,
         url: str | None = None,
         user_agent: str | None = None,
         machine: bool = False,
@@ -249,9 +258,18 @@ class Fields:
     ) -> Event:
         """The event that it is. Without an ``id`` its digest is one; ``bounce`` and ``reason`` go before the table's.
 
-        A bounce of which nobody says more is ``undetermined``; other kinds have no bounce class.
+        ``reply`` is what the receiving server said: it stands in ``text``, and adds bounce class, reason and codes. A
+        bounce of which nobody says more is ``undetermined``; other kinds have no bounce class. Our Message-ID is taken
+        from the metadata where a connector put it there.
         """
         bounced = means.kind is EventKind.BOUNCED
+        bounce, reason = bounce or means.bounce, reason or means.reason
+        if reply is not None or code is not None or enhanced is not None:
+            said = judged(means.kind, reply or "", bounce=bounce, reason=reason, code=code, enhanced=enhanced)
+            bounce, reason, code, enhanced = said.bounce, said.reason, said.code, said.enhanced
+        if MESSAGE_ID in metadata:
+            message_id = message_id or metadata[MESSAGE_ID] or None
+            metadata = FrozenMap({name: value for name, value in metadata.items() if name != MESSAGE_ID})
         return Event(
             id=id or self.digest(part=recipient or ""),
             kind=means.kind,
@@ -259,11 +277,11 @@ class Fields:
             recipient=recipient,
             message_id=message_id,
             provider_id=provider_id,
-            bounce=(bounce or means.bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
-            reason=reason or means.reason,
+            bounce=(bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
+            reason=reason,
             code=code,
             enhanced=enhanced,
-            text=text,
+            text=text or reply,
             url=url,
             user_agent=user_agent,
             machine=machine or means.machine,

@@ -6,8 +6,10 @@ it says of itself (types, names, addresses) is cleaned and never believed.
 
 from __future__ import annotations
 
+import binascii
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.errors import MessageError
@@ -15,9 +17,11 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import getaddresses, parsedate_to_datetime
+from itertools import islice
 from typing import Any, Final
 
 from genie_connect.model.address import Address
+from genie_connect.model.event import Event, EventKind
 from genie_connect.model.inbound import InboundFile, InboundMessage
 from genie_connect.model.text import clean_reply
 
@@ -118,6 +122,67 @@ def addresses_of(value: str) -> tuple[Address, ...]:
         if address is not None:
             found.append(address)
     return tuple(found)
+
+
+def arrived(message: InboundMessage, *, id: str, time: datetime, provider_id: str | None = None) -> Event:  # noqa: A002
+    """The event of a message. It has no raw payload: the message holds what was in it, and once is enough.
+
+    ``recipient`` is whom it was received for. What a provider posts without an id has one of ``digest_of``.
+    """
+    for_whom = message.envelope_to or tuple([address.email for address in message.to])
+    return Event(
+        id=id,
+        kind=EventKind.INBOUND,
+        time=time,
+        recipient=for_whom[0] if for_whom else None,
+        provider_id=provider_id,
+        inbound=message,
+    )
+
+
+def digest_of(*contents: bytes) -> str:
+    """An id made of what was posted: the same when it is posted again."""
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def header_pairs(given: object) -> tuple[tuple[str, str], ...]:
+    """Header fields in the shapes of providers, cleaned: ``[{"name", "value"}]``, ``[[name, value]]``, an object with a
+    text or a list of texts for each name, or a block of lines. What is neither is left out.
+    """
+    return tuple(
+        [
+            (clean_reply(name, limit=100), clean_reply(header_text(value), limit=MAX_VALUE))
+            for name, value in islice(_pairs(given), MAX_HEADERS)
+            if isinstance(name, str) and isinstance(value, str)
+        ]
+    )
+
+
+def file_of_base64(name: str, content: object, content_type: str = "", content_id: str | None = None) -> InboundFile:
+    """A file whose content is base64; an empty one where it is not."""
+    try:
+        decoded = binascii.a2b_base64(content) if isinstance(content, str) else b""
+    except ValueError:
+        decoded = b""
+    return file_named(name, decoded, content_type, content_id)
+
+
+def _pairs(given: object) -> Iterator[tuple[object, object]]:
+    if isinstance(given, str):
+        yield from parsed_mime(given.encode("utf-8", "surrogatepass").lstrip(b"\r\n") + b"\r\n\r\n").raw_items()
+    elif isinstance(given, Mapping):
+        for name, values in given.items():
+            for value in values if isinstance(values, list) else [values]:
+                yield name, value
+    elif isinstance(given, list):
+        for each in given:
+            if isinstance(each, Mapping):
+                yield each.get("name", each.get("Name")), each.get("value", each.get("Value"))
+            elif isinstance(each, list) and len(each) == 2:
+                yield each[0], each[1]
 
 
 def file_named(name: str, content: bytes, content_type: str = "", content_id: str | None = None) -> InboundFile:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.capability import host, no
+from genie_connect.model.capability import Capability, host, yes
+from genie_connect.model.frozen import FrozenMap
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
 """The row of every table: the host's list comes first, whatever list the provider keeps."""
@@ -15,6 +17,21 @@ NO_SMTPUTF8 = no("send.international_addresses", "the provider documents no addr
 """So such a copy goes by a connection that carries it (RFC 6531), and is not refused, or bent, over there."""
 MIB = 1024 * 1024
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
+
+
+def events(configured: bool, *, signature: str = "", inbound: bool = False, note: str = "") -> tuple[Capability, ...]:
+    """The rows for webhooks. Without a secret nothing could be verified, so there are none.
+
+    ``signature`` names the scheme of a provider that signs; one that does not shares a secret with us.
+    """
+    if not configured:
+        return ()
+    rows = [yes("events.webhook", note or ("signed" if signature else "by a shared secret"))]
+    if signature:
+        rows.append(yes("events.signature", signature))
+    if inbound:
+        rows.append(yes("events.inbound"))
+    return tuple(rows)
 
 
 def email_name(address: Address) -> dict[str, str]:
@@ -43,3 +60,9 @@ def tag_words(title: str, tags: Iterable[str], metadata: Mapping[str, str]) -> d
         cause = f"holds {wrong[0]!r}, with characters that {title} takes in no tag"
         raise ValidationError.single("tags and metadata", cause, "use letters, digits, _ and - only")
     return given
+
+
+def tags_and_metadata(given: Mapping[str, str]) -> tuple[tuple[str, ...], FrozenMap[str]]:
+    """What ``tag_words`` made one of, told apart again: tags are what has the value 1."""
+    tags = tuple([name for name, value in given.items() if value == "1"])
+    return tags, FrozenMap({name: value for name, value in given.items() if value != "1"})

@@ -16,9 +16,11 @@ from genie_connect.webhooks.signatures.shared_secret import (
     basic_key,
     header_key,
     path_key,
+    shared_key,
     verify_basic,
     verify_header,
     verify_path,
+    verify_shared,
 )
 from genie_connect.webhooks.signatures.sns import SnsMessage, SnsType, confirmation_url, topic_arn, verify_sns
 from genie_connect.webhooks.signatures.standard import (
@@ -43,6 +45,7 @@ __all__ = [
     "path_key",
     "raw_key",
     "rsa_key",
+    "shared_key",
     "sign",
     "signing_key",
     "signing_keys",
@@ -55,6 +58,7 @@ __all__ = [
     "verify_path",
     "verify_postal",
     "verify_sendgrid",
+    "verify_shared",
     "verify_sns",
     "verify_standard",
     "verify_timestamped",

@@ -76,3 +76,28 @@ def verify_path(request: WebhookRequest, keys: Iterable[bytes]) -> None:
     """Check that the last segment of the path is a secret of ``path_key``. Raises ``WebhookRejected``."""
     if not equals_one(as_bytes(request.path.rstrip("/").rpartition("/")[2]), list(keys)):
         raise wrong("path")
+
+
+def shared_key(secret: str) -> bytes:
+    """``user:password`` for basic authentication, or else a secret for a bearer token or the end of the path.
+
+    Raises ``ValueError`` without quoting it.
+    """
+    return basic_key(secret) if ":" in secret else path_key(secret)
+
+
+def verify_shared(request: WebhookRequest, keys: Iterable[bytes]) -> None:
+    """Check a request of a provider that signs nothing against secrets of ``shared_key``, each in its own way.
+
+    Raises ``WebhookRejected``.
+    """
+    given = list(keys)
+    credentials = [key for key in given if b":" in key]
+    tokens = [key for key in given if b":" not in key]
+    scheme = request.headers.get(AUTHORIZATION, "").partition(" ")[0].lower()
+    if scheme == "bearer":
+        verify_header(request, tokens, header=AUTHORIZATION, scheme="Bearer")
+    elif tokens and (scheme != "basic" or not credentials):
+        verify_path(request, tokens)
+    else:
+        verify_basic(request, credentials)

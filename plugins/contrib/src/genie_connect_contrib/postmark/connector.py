@@ -31,17 +31,21 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.message import Purpose
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
+from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.postmark.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, mailboxes
 
 URLS = {"": "https://api.postmarkapp.com"}
 MAX_BATCH = 500
@@ -87,6 +91,8 @@ class PostmarkSettings(ApiSettings):
         default=None,
         example="broadcast",
     )
+    webhook_secret: Secret | None = shared_secret()
+    previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
 class Postmark(ApiConnector[PostmarkSettings]):
@@ -128,6 +134,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
                 yes("lookup", "by the attempt's id in the metadata"),
                 yes("test.connection"),
@@ -167,6 +174,11 @@ class Postmark(ApiConnector[PostmarkSettings]):
         """``{"ErrorCode": 406, "Message": "..."}``."""
         data = object_in(response)
         return Said(word=text_at(data, "ErrorCode") or "", text=text_at(data, "Message"))
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: PostmarkSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events and inbound messages."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
     @hookimpl
     async def connector_lookup(self, state: ApiState[PostmarkSettings], attempt: Attempt) -> Sequence[Outcome]:

@@ -32,16 +32,21 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
+from genie_connect.webhooks.settings import previous_secret, previous_shared_secret, shared_secret, signing_secret
+from genie_connect.webhooks.signatures import ecdsa_key
+from genie_connect_contrib.sendgrid.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 MAX_RECIPIENTS = 1000
@@ -81,6 +86,12 @@ class SendGridSettings(ApiSettings):
         group="advanced",
         default=False,
     )
+    webhook_public_key: Secret | None = signing_secret(
+        ecdsa_key, title="Webhook public key", help="SendGrid > Settings > Mail Settings > Event Webhooks > Security."
+    )
+    previous_webhook_public_key: Secret | None = previous_secret(ecdsa_key, title="Previous webhook public key")
+    inbound_secret: Secret | None = shared_secret(title="Inbound Parse secret", of="unsigned message of Inbound Parse")
+    previous_inbound_secret: Secret | None = previous_shared_secret(title="Previous Inbound Parse secret")
 
 
 class SendGrid(ApiConnector[SendGridSettings]):
@@ -123,6 +134,7 @@ class SendGrid(ApiConnector[SendGridSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_public_key), signature="ECDSA", inbound=True),
                 SUPPRESSIONS,
                 conditional("lookup", "where the account has the add-on for its activity feed"),
                 yes("test.connection"),
@@ -173,6 +185,12 @@ class SendGrid(ApiConnector[SendGridSettings]):
         """``{"errors": [{"message": ..., "field": ...}]}``."""
         data = object_in(response)
         return Said(word=text_at(data, "errors", 0, "field") or "", text=text_at(data, "errors", 0, "message"))
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: SendGridSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Signed events, and messages of Inbound Parse."""
+        keys = (settings.webhook_public_key, settings.previous_webhook_public_key)
+        return parse_webhook(keys, (settings.inbound_secret, settings.previous_inbound_secret), request)
 
     @hookimpl
     async def connector_lookup(self, state: ApiState[SendGridSettings], attempt: Attempt) -> Sequence[Outcome]:

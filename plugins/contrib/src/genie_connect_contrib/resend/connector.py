@@ -6,7 +6,7 @@ under the same key, with the same bytes, and is not sent twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
@@ -26,13 +26,19 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes, tag_words
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import signing_key
+from genie_connect_contrib.resend.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, mailboxes, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
@@ -75,6 +81,8 @@ class ResendSettings(ApiSettings):
         secret=True,
         example="env:RESEND_API_KEY",
     )
+    webhook_secret: Secret | None = signing_secret(signing_key, help="Resend > Webhooks > your endpoint.")
+    previous_webhook_secret: Secret | None = previous_secret(signing_key)
 
 
 class Resend(ApiConnector[ResendSettings]):
@@ -115,6 +123,7 @@ class Resend(ApiConnector[ResendSettings]):
                 yes("send.templates", "by id; values are text or numbers"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), signature="Standard Webhooks", inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -146,6 +155,11 @@ class Resend(ApiConnector[ResendSettings]):
         answers = data.get("data") if isinstance(data, dict) and "data" in data else [data]
         ids = [text_at(answer, "id") for answer in answers] if isinstance(answers, list) else []
         return [Result(provider_id=each) if each else Result(verdict=verdicts.UNKNOWN, text="no id") for each in ids]
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: ResendSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and word of inbound messages."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _key(job: Job, copies: tuple[Copy, ...]) -> Mapping[str, str]:
