@@ -27,14 +27,19 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, no, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
+from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.brevo.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.brevo.com/v3"}
 MAX_NAME_CHARACTERS = 70
@@ -75,6 +80,8 @@ class BrevoSettings(ApiSettings):
         group="advanced",
         default=False,
     )
+    webhook_secret: Secret | None = shared_secret()
+    previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
 class Brevo(ApiConnector[BrevoSettings]):
@@ -114,6 +121,7 @@ class Brevo(ApiConnector[BrevoSettings]):
                 yes("send.templates", "by number"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -157,6 +165,11 @@ class Brevo(ApiConnector[BrevoSettings]):
         if word == "invalid_parameter" and "sender" in (text or "").lower():
             word = "invalid_parameter: sender"
         return Said(word=word, text=text)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: BrevoSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events and inbound messages."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 _CONTENT = ("subject", "htmlContent", "textContent")

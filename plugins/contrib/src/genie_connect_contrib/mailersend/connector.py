@@ -6,7 +6,7 @@ One request for each copy: the endpoint for many messages answers with the id of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
@@ -26,13 +26,19 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.mailersend.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.mailersend.com/v1"}
 _CODE = re.compile(r"#(MS[0-9]{5})")
@@ -62,6 +68,14 @@ class MailerSendSettings(ApiSettings):
         help="Whether the account's plan allows them.",
         default=False,
     )
+    webhook_secret: Secret | None = signing_secret(
+        raw_key, help="MailerSend > your domain > Webhooks > Signing secret."
+    )
+    previous_webhook_secret: Secret | None = previous_secret(raw_key)
+    inbound_secret: Secret | None = signing_secret(
+        raw_key, title="Inbound signing secret", help="MailerSend > your domain > Inbound routes > Secret."
+    )
+    previous_inbound_secret: Secret | None = previous_secret(raw_key, title="Previous inbound signing secret")
 
 
 class MailerSend(ApiConnector[MailerSendSettings]):
@@ -108,6 +122,7 @@ class MailerSend(ApiConnector[MailerSendSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), signature="HMAC", inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -154,6 +169,17 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         text = next((detail for detail in details if detail), None) or text_at(data, "message")
         code = _CODE.search(text or "") or _CODE.search(text_at(data, "message") or "")
         return Said(word=code[1] if code else "", text=text)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: MailerSendSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events and inbound messages."""
+        return parse_webhook(_secrets(settings), request)
+
+
+def _secrets(settings: MailerSendSettings) -> Sequence[Secret | None]:
+    # One endpoint has both, and either may post only what MailerSend signed with it.
+    current = (settings.webhook_secret, settings.inbound_secret)
+    return (*current, settings.previous_webhook_secret, settings.previous_inbound_secret)
 
 
 def _shared(job: Job) -> dict[str, Any]:

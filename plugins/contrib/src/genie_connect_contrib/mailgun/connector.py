@@ -31,14 +31,20 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.plain_data import thawed
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.mailgun.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, mailboxes
 
 URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 MAX_RECIPIENTS = 1000
@@ -93,6 +99,8 @@ class MailgunSettings(ApiSettings):
         group="advanced",
         default=False,
     )
+    webhook_secret: Secret | None = signing_secret(raw_key, help="Mailgun > API Security > HTTP webhook signing key.")
+    previous_webhook_secret: Secret | None = previous_secret(raw_key)
 
 
 class Mailgun(ApiConnector[MailgunSettings]):
@@ -135,6 +143,12 @@ class Mailgun(ApiConnector[MailgunSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(
+                    settings is None or bool(settings.webhook_secret),
+                    signature="HMAC",
+                    note="signed, but for the body",
+                    inbound=True,
+                ),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -188,6 +202,11 @@ class Mailgun(ApiConnector[MailgunSettings]):
         """``{"message": ...}``, or plain text."""
         text = text_at(object_in(response), "message") or response.body[:500].decode("utf-8", "replace")
         return Said(word=next((word for word, pattern in _SAID.items() if pattern.search(text)), ""), text=text or None)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: MailgunSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and messages of routes."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _form(job: Job, copies: Sequence[Copy], settings: MailgunSettings) -> dict[str, Any]:

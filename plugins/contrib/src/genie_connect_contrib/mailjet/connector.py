@@ -30,17 +30,21 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, yes
+from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
+from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.mailjet.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events
 
 URLS = {"eu": "https://api.mailjet.com", "us": "https://api.us.mailjet.com"}
 MAX_BATCH = 50
@@ -83,6 +87,8 @@ class MailjetSettings(ApiSettings):
         group="advanced",
         default=False,
     )
+    webhook_secret: Secret | None = shared_secret()
+    previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
 class Mailjet(ApiConnector[MailjetSettings]):
@@ -129,6 +135,7 @@ class Mailjet(ApiConnector[MailjetSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
                 yes("lookup", "by the attempt's id as CustomID"),
                 yes("test.connection"),
@@ -194,6 +201,11 @@ class Mailjet(ApiConnector[MailjetSettings]):
             word = "mj-0013: To"
         text = text_at(answer, "Errors", 0, "ErrorMessage")
         return Result(verdict=ERRORS.get(word, verdicts.MALFORMED), text=text)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: MailjetSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and messages of the Parse API."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _shared(job: Job) -> dict[str, Any]:

@@ -7,7 +7,7 @@ into a sandbox that delivers nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from genie_connect.api import (
@@ -29,13 +29,19 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.mailtrap.events import parse_webhook
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {
     "transactional": "https://send.api.mailtrap.io",
@@ -70,6 +76,8 @@ class MailtrapSettings(ApiSettings):
         minimum=1,
         show_if={"stream": "sandbox"},
     )
+    webhook_secret: Secret | None = signing_secret(raw_key, help="Mailtrap shows it once, when the webhook is made.")
+    previous_webhook_secret: Secret | None = previous_secret(raw_key)
 
     def rules(self) -> Iterable[Problem]:
         """What the settings cannot be together."""
@@ -113,6 +121,7 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
                 yes("send.templates", "by UUID; the subject is the template's"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), signature="HMAC"),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -151,6 +160,11 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
     def said(self, response: Response) -> Said:
         """``{"errors": ["..."]}`` or ``{"error": "..."}``."""
         return Said(text=_text(object_in(response)))
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: MailtrapSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events."""
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _path(operation: str, settings: MailtrapSettings) -> str:

@@ -29,17 +29,22 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, SendContext
+from genie_connect.contract import ConnectorInfo, Kind, SendContext, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.http.target import Origin
 from genie_connect.mime.encoded_word import encoded_words
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
+from genie_connect.webhooks.signatures import topic_arn
+from genie_connect_contrib.ses.events import parse_webhook
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, tag_words
+from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, tag_words
 
 SERVICE = "ses"
 MAX_HEADER_CHARACTERS = 995
@@ -73,6 +78,15 @@ ERRORS = {
 
 def _region_problem(value: str) -> str | None:
     return None if _REGION.match(value) else "is not a region, as eu-central-1"
+
+
+def _topics_problem(value: Sequence[str]) -> str | None:
+    try:
+        for each in value:
+            topic_arn(each)
+    except ValueError as error:
+        return f"holds one that {error}"
+    return None
 
 
 @settings
@@ -110,6 +124,14 @@ class SesSettings(ApiSettings):
         title="Configuration set",
         help="Decides where events go; without it the identity's default.",
         default=None,
+    )
+    webhook_topics: tuple[str, ...] = setting(
+        title="Webhook topics",
+        help="ARNs of the SNS topics whose messages are taken. Without one no webhook is.",
+        group="webhooks",
+        default=(),
+        check=_topics_problem,
+        example=("arn:aws:sns:eu-central-1:123456789012:mail",),
     )
 
 
@@ -156,6 +178,7 @@ class Ses(ApiConnector[SesSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_topics), signature="SNS", inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -221,6 +244,11 @@ class Ses(ApiConnector[SesSettings]):
             if said in (text or "").lower() and f"{word}: {more}" in ERRORS:
                 word = f"{word}: {more}"
         return Said(word=word, text=text)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: SesSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Messages of SNS: events, and received mail."""
+        return parse_webhook(settings.webhook_topics, request)
 
 
 def _credentials(settings: SesSettings) -> Credentials:

@@ -1,0 +1,67 @@
+"""MailerSend's webhooks: https://developers.mailersend.com/api/v1/webhooks.html
+
+One event in each, signed over the raw body; so are inbound messages, with the secret of their route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from genie_connect.contract import WebhookRequest
+from genie_connect.model.event import BounceClass, Event, EventKind
+from genie_connect.model.secret import Secret
+from genie_connect.webhooks.bodies import MAX_INBOUND_BYTES, json_body
+from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
+from genie_connect.webhooks.inbound import arrived, parse_mime
+from genie_connect.webhooks.signatures import raw_key, signing_keys, verify_hmac_hex
+
+SIGNATURE: Final = "signature"
+KINDS: Final = {
+    "sent": Means(EventKind.SENT),
+    "delivered": Means(EventKind.DELIVERED),
+    "deferred": Means(EventKind.DEFERRED),
+    "soft_bounced": Means(EventKind.BOUNCED, bounce=BounceClass.SOFT),
+    "hard_bounced": Means(EventKind.BOUNCED, bounce=BounceClass.HARD),
+    "opened": Means(EventKind.OPENED),
+    "opened_unique": Means(EventKind.OPENED),
+    "clicked": Means(EventKind.CLICKED),
+    "clicked_unique": Means(EventKind.CLICKED),
+    "unsubscribed": Means(EventKind.UNSUBSCRIBED),
+    "spam_complaint": Means(EventKind.COMPLAINED),
+}
+
+
+def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> tuple[Event, ...]:
+    """The event of a webhook that one of the secrets has signed. Raises ``WebhookRejected``, and nothing else."""
+    verify_hmac_hex(request, signing_keys(secrets, raw_key), header=SIGNATURE)
+
+    def read(item: Fields) -> Event:
+        return _arrived(item) if item.word("type") == "inbound.message" else _event(item)
+
+    return events_of(json_body(request, max_bytes=MAX_INBOUND_BYTES), read, request)
+
+
+def _event(item: Fields) -> Event:
+    data = item.within("data")
+    email, morph = data.within("email"), data.within("morph")
+    word = data.word("type") or item.word("type").removeprefix("activity.")
+    return item.event(
+        KINDS.get(word, UNKNOWN),
+        id=data.text("id"),
+        time=data.iso("created_at") if data.get("created_at") is not None else item.iso("created_at"),
+        recipient=email.within("recipient").address("email"),
+        provider_id=email.within("message").text("id"),
+        reply=morph.text("reason") or morph.text("readable_reason"),
+        url=morph.text("url"),
+        user_agent=morph.text("user_agent"),
+        tags=email.texts("tags"),
+    )
+
+
+def _arrived(item: Fields) -> Event:
+    data = item.within("data")
+    recipients = [each.word("email") for each in data.within("recipients").each("rcptTo")]
+    raw = (data.body("raw") or "").encode("utf-8", "replace")
+    message = parse_mime(raw, envelope_from=data.within("sender").text("email"), envelope_to=recipients)
+    return arrived(message, id=data.text("id") or data.digest(), time=data.iso("created_at"))
