@@ -191,6 +191,7 @@ async def test_a_complaint_names_the_address_that_its_copy_went_to(store: Store)
     chunk, message_id = await store.doubtful_chunk()
     complained = EventKind.COMPLAINED
     matches = await store.log.match(
+        "primary",
         [
             event(complained, message_id=message_id, recipient="ADA@example.com"),
             event(complained, message_id=message_id.strip("<>"), recipient=None),
@@ -198,7 +199,7 @@ async def test_a_complaint_names_the_address_that_its_copy_went_to(store: Store)
             event(complained, message_id="<send@example.com>"),
             event(EventKind.OPENED, message_id=message_id),
             event(complained, message_id="<nobody@example.com>"),
-        ]
+        ],
     )
     assert [match and (match.unit == chunk, match.address) for match in matches] == [
         (True, ADA),

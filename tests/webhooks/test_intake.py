@@ -289,3 +289,35 @@ async def test_what_cannot_be_written_asks_the_provider_to_come_back(fault: Exce
             assert (result.status, result.accepted) == (503, 0)
             listed.fault = None
             assert (await host.webhook("api", request)).suppressed == 1
+
+
+async def test_an_event_finds_its_send_by_the_providers_id(tmp_path: Path) -> None:
+    """Where no Message-ID of ours comes back: by the connection that sent it, and by no other one of that provider."""
+    clock = FakeClock()
+    async with SandboxProvider(api_key="k") as provider:
+        settings = {"api_key": "k", "base_url": provider.base_url, "webhook_secret": provider.webhook_secret}
+        connection = {"connector": "sandbox", "settings": settings}
+        config: dict[str, Any] = {
+            "connections": {"api": {**connection, "priority": 1}, "other": connection},
+            "store": {"url": f"sqlite:///{tmp_path / 'mail.db'}"},
+        }
+        async with Host.open(config, clock=clock, work=False) as host:
+            message = Message(to=[ADA, BOB], subject="Hi", text="There.", from_="shop@example.com")
+            receipt = await host.send(message, connection="api")
+            outcome = receipt.outcomes[BOB]
+            world = World(host, provider, clock, Listener())
+            bounce = {
+                "id": "e1",
+                "type": "bounced",
+                "bounce": "hard",
+                "recipient": BOB,
+                "provider_id": outcome.provider_id,
+            }
+            given = world.request([bounce])
+            assert (await host.webhook("other", given)).unmatched == 1
+            assert await world.suppressed(BOB) is None
+            found = await host.webhook("api", given)
+            assert (found.accepted, found.unmatched, found.suppressed) == (1, 0, 1)
+            assert await world.suppressed(BOB) == "hard_bounce"
+            assert await world.suppressed(ADA) is None
+            assert (await host.fate(receipt.message_id, BOB)).word == "bounced"

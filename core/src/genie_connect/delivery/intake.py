@@ -103,7 +103,7 @@ class Intake:
         Raises ``StoreUnavailable``, and ``OSError`` where the suppressions cannot be written: then nothing is kept.
         """
         fresh = await self.keeper.fresh(name, events)
-        matches = await self.keeper.match(fresh)
+        matches = await self.keeper.match(name, fresh)
         suppressed = 0
         for event, match in zip(fresh, matches, strict=True):
             suppressed += await self._suppress(name, event, match)

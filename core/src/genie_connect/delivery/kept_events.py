@@ -45,7 +45,7 @@ class EventKeeper(Protocol):
         """Those that are not kept yet, each id once."""
         ...
 
-    async def match(self, events: Sequence[Event]) -> list[Match | None]:
+    async def match(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about, or ``None`` where we sent no such copy."""
         ...
 
@@ -85,7 +85,7 @@ class MemoryEvents:
             by_id.setdefault(event.id, event)
         return [event for name, event in by_id.items() if (connection, name) not in self._ids]
 
-    async def match(self, events: Sequence[Event]) -> list[Match | None]:
+    async def match(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about."""
         return [self._match(event) for event in events]
 

@@ -1,6 +1,7 @@
 """Reports from after the hand-over, each kept once, and what they prove.
 
-An event that carries our Message-ID says which copy it is about. Where that copy is ``unknown``, because no answer came
+An event that carries our Message-ID says which copy it is about; without one, the provider's id of a single send does,
+for the connection that it was sent by. Where that copy is ``unknown``, because no answer came
 or the process died, an event that only a message that was taken can have settles it.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from genie_connect.delivery.kept_events import Match, Taken, addressed, bracketed
+from genie_connect.delivery.kept_events import Match, Taken, addressed, bracketed, same_mailbox
 from genie_connect.errors import NothingUnknown
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
@@ -67,9 +68,9 @@ class EventLog:
                 known |= set(await opened.scalars(chosen))
         return [event for name, event in by_id.items() if name not in known]
 
-    async def match(self, events: Sequence[Event]) -> list[Match | None]:
+    async def match(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about, or ``None`` where we sent no such copy."""
-        return [await self._match(event) for event in events]
+        return [await self._match(connection, event) for event in events]
 
     async def append(
         self, connection: str, events: Sequence[Event], matches: Sequence[Match | None] | None = None
@@ -78,7 +79,7 @@ class EventLog:
 
         Raises ``StoreUnavailable``; the provider is then to report it again.
         """
-        found = await self.match(events) if matches is None else matches
+        found = await self.match(connection, events) if matches is None else matches
         # Settled before it is kept: a process that dies in between gets the event again, and settles nothing twice.
         resolved = 0
         for event, match in zip(events, found, strict=True):
@@ -126,16 +127,27 @@ class EventLog:
             found = (await connection.execute(chosen)).all()
         return sum([await self._settle((unit, position), EventKind(kind)) for unit, position, kind in found])
 
-    async def _match(self, event: Event) -> Match | None:
-        if event.message_id is None:
-            return None
-        copy = await self._unknown.find(bracketed(event.message_id), event.recipient)
+    async def _match(self, connection: str, event: Event) -> Match | None:
+        copy: tuple[int, int] | None = None
+        if event.message_id is not None:
+            copy = await self._unknown.find(bracketed(event.message_id), event.recipient)
+        if copy is None and event.provider_id is not None:
+            copy = await self._by_provider_id(connection, event)
         if copy is None:
             return None
         unit, position = copy
         # The address is needed by those alone that suppress it, and is packed together with many.
         address = await self._address(event, unit, position) if event.kind in ABOUT_AN_ADDRESS else None
         return Match(unit=unit, position=position, address=address)
+
+    async def _by_provider_id(self, connection: str, event: Event) -> tuple[int, int] | None:
+        """The copy that this connection's provider gave the id; several recipients may share one."""
+        bound = {"tenant": self._database.tenant, "provider_id": event.provider_id, "connection": connection}
+        async with self._database.read() as opened:
+            found = (await opened.execute(_OF_PROVIDER, bound)).all()
+        if event.recipient is not None:
+            found = [row for row in found if same_mailbox(row.recipient, event.recipient)]
+        return (found[0].unit_id, found[0].position) if len(found) == 1 else None
 
     async def _address(self, event: Event, unit: int, position: int) -> str | None:
         bound = {"tenant": self._database.tenant, "unit": unit}
@@ -170,6 +182,15 @@ class EventLog:
         }
 
 
+_OF_PROVIDER: Final = (
+    sa.select(outcomes.c.unit_id, outcomes.c.position, outcomes.c.recipient)
+    .where(
+        outcomes.c.tenant == sa.bindparam("tenant"),
+        outcomes.c.provider_id == sa.bindparam("provider_id"),
+        outcomes.c.connection == sa.bindparam("connection"),
+    )
+    .limit(MOST_AT_ONCE)
+)
 _RECIPIENTS: Final = sa.union_all(
     sa.select(chunks.c.recipients).where(
         chunks.c.unit_id == sa.bindparam("unit"), chunks.c.tenant == sa.bindparam("tenant")

@@ -290,6 +290,13 @@ outcomes = sa.Table(
         sqlite_where=sa.text("state = 'unknown'"),
         postgresql_where=sa.text("state = 'unknown'"),
     ),
+    sa.Index(
+        "ix_outcomes_provider_id",
+        "tenant",
+        "provider_id",
+        sqlite_where=sa.text("provider_id IS NOT NULL"),
+        postgresql_where=sa.text("provider_id IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 """What there is to say of one recipient. Of a chunk's accepted ones there is nothing; of a send's there always is.

@@ -155,6 +155,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("outcomes", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_outcomes_provider_id",
+            ["tenant", "provider_id"],
+            unique=False,
+            sqlite_where=sa.text("provider_id IS NOT NULL"),
+            postgresql_where=sa.text("provider_id IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_outcomes_unknown",
             ["tenant", "unit_id", "position"],
             unique=False,
@@ -323,6 +330,11 @@ def downgrade() -> None:
             "ix_outcomes_unknown",
             sqlite_where=sa.text("state = 'unknown'"),
             postgresql_where=sa.text("state = 'unknown'"),
+        )
+        batch_op.drop_index(
+            "ix_outcomes_provider_id",
+            sqlite_where=sa.text("provider_id IS NOT NULL"),
+            postgresql_where=sa.text("provider_id IS NOT NULL"),
         )
 
     op.drop_table("outcomes")
