@@ -54,10 +54,12 @@ from genie_connect.model.validation import external_name
 from genie_connect_contrib import (
     ahasend,
     brevo,
+    cloudflare,
     mailersend,
     mailgun,
     mailjet,
     mailtrap,
+    mandrill,
     postmark,
     resend,
     sendgrid,
@@ -73,7 +75,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
 API_CONNECTORS: dict[str, ApiConnector[Any]] = {
     module.connector.info.id: module.connector
-    for module in (ahasend, brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses, sparkpost)
+    for module in (
+        ahasend,
+        brevo,
+        cloudflare,
+        mailersend,
+        mailgun,
+        mailjet,
+        mailtrap,
+        mandrill,
+        postmark,
+        resend,
+        sendgrid,
+        ses,
+        sparkpost,
+    )
 }
 """The API connectors that have a page."""
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
