@@ -53,6 +53,7 @@ from genie_connect.model.schema import settings_table
 from genie_connect.model.validation import external_name
 from genie_connect_contrib import (
     ahasend,
+    azure,
     brevo,
     cloudflare,
     mailersend,
@@ -60,6 +61,7 @@ from genie_connect_contrib import (
     mailjet,
     mailtrap,
     mandrill,
+    postal,
     postmark,
     resend,
     sendgrid,
@@ -77,6 +79,7 @@ API_CONNECTORS: dict[str, ApiConnector[Any]] = {
     module.connector.info.id: module.connector
     for module in (
         ahasend,
+        azure,
         brevo,
         cloudflare,
         mailersend,
@@ -84,6 +87,7 @@ API_CONNECTORS: dict[str, ApiConnector[Any]] = {
         mailjet,
         mailtrap,
         mandrill,
+        postal,
         postmark,
         resend,
         sendgrid,

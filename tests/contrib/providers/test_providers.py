@@ -21,6 +21,7 @@ from genie_connect.model.features import exceeded, missing, required_by_batch
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
 from tests.contrib.providers import (
     ahasend,
+    azure,
     brevo,
     cloudflare,
     mailersend,
@@ -28,6 +29,7 @@ from tests.contrib.providers import (
     mailjet,
     mailtrap,
     mandrill,
+    postal,
     postmark,
     resend,
     sendgrid,
@@ -41,6 +43,7 @@ PROVIDERS = [
     module.PROVIDER
     for module in (
         ahasend,
+        azure,
         brevo,
         cloudflare,
         mailersend,
@@ -48,6 +51,7 @@ PROVIDERS = [
         mailjet,
         mailtrap,
         mandrill,
+        postal,
         postmark,
         resend,
         sendgrid,
