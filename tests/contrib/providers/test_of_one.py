@@ -168,3 +168,25 @@ async def test_brevo_gives_text_alone_an_html_form() -> None:
     body = said(request)
     assert body["textContent"] == "a < b\nc"
     assert body["htmlContent"] == '<div style="white-space: pre-wrap">a &lt; b\nc</div>'
+
+
+async def test_azure_signs_method_target_date_host_and_body_with_the_decoded_key() -> None:
+    """Made here a second time, from what left; a key that is none is found before anything does."""
+    import base64
+    import hashlib
+    import hmac
+
+    from genie_connect.errors import SecretUnavailable
+    from tests.contrib.providers import azure
+    from tests.contrib.providers.harness import SECRET
+
+    (request,), _ = await azure.PROVIDER.send(await batch_of(Message(to=["ada@example.com"], subject="s", text="t")))
+    digest = base64.b64encode(hashlib.sha256(request.content).digest()).decode()
+    assert request.headers["x-ms-content-sha256"] == digest
+    host = "acme.europe.communication.azure.com"
+    text = f"POST\n/emails:send?api-version=2025-09-01\n{request.headers['x-ms-date']};{host};{digest}"
+    signature = base64.b64encode(hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).digest()).decode()
+    assert request.headers["authorization"].endswith(f"&Signature={signature}")
+    settings = azure.PROVIDER.made_settings(access_key="endpoint=https://acme;accesskey=x")
+    with pytest.raises(SecretUnavailable):
+        azure.PROVIDER.connector.authorization(settings)

@@ -35,7 +35,7 @@ from genie_connect.api import (
     with_options,
 )
 from genie_connect.contract import ConnectorInfo, Kind, SendContext
-from genie_connect.errors import Problem, ValidationError
+from genie_connect.errors import SecretUnavailable, ValidationError
 from genie_connect.http import Response
 from genie_connect.http.target import Origin
 from genie_connect.model.address import Address
@@ -128,7 +128,7 @@ class Azure(ApiConnector[AzureSettings]):
 
     def authorization(self, settings: AzureSettings) -> Mapping[str, str]:
         """Nothing that stays the same: each request is signed."""
-        settings.access_key.reveal()
+        _key(settings)
         return {}
 
     def signed(self, call: Call, state: ApiState[AzureSettings], context: SendContext) -> Mapping[str, str]:
@@ -192,8 +192,8 @@ def _key(settings: AzureSettings) -> bytes:
     try:
         return base64.b64decode(settings.access_key.reveal(), validate=True)
     except (binascii.Error, ValueError):
-        cause, fix = "is not base64", "copy the key alone, not the connection string"
-        raise ValidationError([Problem("access_key", cause, fix)]) from None
+        fix = "Copy the key alone, not the connection string."
+        raise SecretUnavailable(settings.access_key.reference or "access_key", "it is not base64", hint=fix) from None
 
 
 def _own(copy: Copy) -> dict[str, Any]:
