@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
-from genie_connect.model.capability import host, no
-from genie_connect.model.capability import Capability, host, yes
+from genie_connect.model.capability import Capability, host, no, yes
 from genie_connect.model.frozen import FrozenMap
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")

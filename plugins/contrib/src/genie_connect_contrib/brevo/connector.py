@@ -36,10 +36,9 @@ from genie_connect.model.capability import CapabilityTable, conditional, no, yes
 from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
 from genie_connect_contrib.brevo.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.brevo.com/v3"}
 MAX_NAME_CHARACTERS = 70

@@ -34,11 +34,10 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
 from genie_connect_contrib.mailersend.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.mailersend.com/v1"}
 _CODE = re.compile(r"#(MS[0-9]{5})")

@@ -41,10 +41,9 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
 from genie_connect_contrib.mailjet.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events
 
 URLS = {"eu": "https://api.mailjet.com", "us": "https://api.us.mailjet.com"}
 MAX_BATCH = 50

@@ -42,10 +42,9 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
 from genie_connect_contrib.postmark.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 URLS = {"": "https://api.postmarkapp.com"}
 MAX_BATCH = 500

@@ -34,11 +34,10 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes, tag_words
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import signing_key
 from genie_connect_contrib.resend.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, mailboxes, tag_words
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100

@@ -42,11 +42,10 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 from genie_connect.webhooks.settings import previous_secret, previous_shared_secret, shared_secret, signing_secret
 from genie_connect.webhooks.signatures import ecdsa_key
 from genie_connect_contrib.sendgrid.events import parse_webhook
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 MAX_RECIPIENTS = 1000

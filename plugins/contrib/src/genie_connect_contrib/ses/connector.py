@@ -43,8 +43,7 @@ from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.signatures import topic_arn
 from genie_connect_contrib.ses.events import parse_webhook
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, tag_words
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, events, tag_words
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, tag_words
 
 SERVICE = "ses"
 MAX_HEADER_CHARACTERS = 995
