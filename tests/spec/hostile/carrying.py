@@ -304,10 +304,11 @@ class SendsForEver(Honest):
     @hookimpl
     async def connector_send(self, state: Any, batch: Any, context: Any) -> Any:
         """Without an end."""
-        outcomes = await Honest.connector_send(self, state, batch, context)
-        if getattr(state, "closed", False):
-            await asyncio.Event().wait()
-        return outcomes
+        try:
+            return await Honest.connector_send(self, state, batch, context)
+        finally:
+            if getattr(state, "closed", False):
+                await asyncio.Event().wait()
 
     @hookimpl
     async def connector_close(self, state: Any) -> None:

@@ -36,7 +36,7 @@ from genie_connect.model.capability import CapabilityTable, yes
 from genie_connect.model.merge import Texts
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, emails_names
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
 
 URLS = {"": "https://api.ahasend.com"}
 MAX_BATCH = 100
@@ -88,6 +88,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
         settings_class=AhaSendSettings,
         docs_url="https://ahasend.com/docs",
         summary="Mail by AhaSend's API, with idempotency keys.",
+        quality="silver",
     )
     urls = URLS
     statuses = STATUSES
@@ -115,6 +116,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -127,7 +129,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
 
     def account(self, settings: AhaSendSettings) -> Account:
         """Whether the key is one; of the account it says nothing."""
-        return Account(path="/v2/ping")
+        return Account(path="/v2/ping", facts=_pong)
 
     def calls(self, job: Job, settings: AhaSendSettings) -> Iterable[Call]:
         """Copies that are the same for each recipient in one call; others as conversations, one by one."""
@@ -226,6 +228,10 @@ def _of_copy(copy: Copy, each: Mapping[str, Result], silent: Result) -> Result:
     named = {address.key: each.get(address.key, each.get(address.email.lower(), silent)) for address in copy.recipients}
     first = next(iter(named.values()), silent)
     return Result(verdict=first.verdict, provider_id=first.provider_id, text=first.text, each=named)
+
+
+def _pong(data: Any) -> Mapping[str, Any]:
+    return {"ping": data["message"]}
 
 
 connector = AhaSend()

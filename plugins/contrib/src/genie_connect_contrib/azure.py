@@ -42,7 +42,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
 
 VERSION = "api-version=2025-09-01"
 _RESOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9-]{2,20})?\Z", re.IGNORECASE)
@@ -116,6 +116,7 @@ class Azure(ApiConnector[AzureSettings]):
                 conditional("send.track_opens", "on or off together with clicks, where the domain tracks"),
                 conditional("send.track_clicks", "on or off together with opens, where the domain tracks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

@@ -33,7 +33,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
 
 URLS = {"": "https://api.cloudflare.com/client/v4"}
 MAX_HEADER_BYTES = 16_384
@@ -81,6 +81,7 @@ class Cloudflare(ApiConnector[CloudflareSettings]):
         settings_class=CloudflareSettings,
         docs_url="https://developers.cloudflare.com/email-service/",
         summary="Mail by Cloudflare Email Sending.",
+        quality="silver",
     )
     urls = URLS
     protected = frozenset({"from", "to", "cc", "bcc"})
@@ -101,6 +102,7 @@ class Cloudflare(ApiConnector[CloudflareSettings]):
                 yes("send.batch", "a request for each copy, four at a time", max_batch=50),
                 yes("send.merge", "filled in here, for each copy"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

@@ -34,7 +34,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
 
 URLS = {"": "https://mandrillapp.com/api/1.4"}
 
@@ -89,6 +89,7 @@ class Mandrill(ApiConnector[MandrillSettings]):
         settings_class=MandrillSettings,
         docs_url="https://mailchimp.com/developer/transactional/",
         summary="Mail by the API of Mailchimp Transactional (Mandrill).",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -121,6 +122,7 @@ class Mandrill(ApiConnector[MandrillSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options", "beside the message itself: ip_pool, async"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

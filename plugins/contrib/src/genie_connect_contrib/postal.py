@@ -29,10 +29,10 @@ from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.http import Response
 from genie_connect.http.target import Origin, url_problem
-from genie_connect.model.capability import CapabilityTable, yes
+from genie_connect.model.capability import CapabilityTable, no, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
 
 # https://apiv1.postalserver.io/controllers/send/message; the first three are those of the server itself.
 ERRORS = {
@@ -89,6 +89,7 @@ class Postal(ApiConnector[PostalSettings]):
         settings_class=PostalSettings,
         docs_url="https://docs.postalserver.io/developer/api",
         summary="Mail by the API of a Postal of your own.",
+        quality="silver",
     )
     errors = ERRORS
     protected = frozenset({"from", "sender", "to", "cc", "bcc"})
@@ -101,6 +102,7 @@ class Postal(ApiConnector[PostalSettings]):
                 yes("send.transactional", max_recipients=50, max_message_bytes=14 * MIB),
                 yes("send.broadcast"),
                 yes("send.attachments", "beside a text or HTML body"),
+                no("send.inline_images", "its attachments have no Content-ID"),
                 yes("send.html"),
                 yes("send.cc_bcc", "beside at least one recipient in To"),
                 yes("send.reply_to"),
@@ -109,6 +111,7 @@ class Postal(ApiConnector[PostalSettings]):
                 yes("send.merge", "filled in here, for each copy"),
                 yes("send.tags", "one", max_tags=1),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

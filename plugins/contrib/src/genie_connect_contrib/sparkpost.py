@@ -37,7 +37,7 @@ from genie_connect.model.merge import Texts
 from genie_connect.model.message import Purpose
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, SUPPRESSIONS, email_name, mailboxes
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, mailboxes
 
 URLS = {"us": "https://api.sparkpost.com/api/v1", "eu": "https://api.eu.sparkpost.com/api/v1"}
 MAX_RECIPIENTS = 1000
@@ -83,6 +83,7 @@ class SparkPost(ApiConnector[SparkPostSettings]):
         settings_class=SparkPostSettings,
         docs_url="https://developers.sparkpost.com/api/",
         summary="Mail by SparkPost's API, up to 1,000 copies a call.",
+        quality="silver",
     )
     urls = URLS
     errors = ERRORS
@@ -113,6 +114,7 @@ class SparkPost(ApiConnector[SparkPostSettings]):
                 yes("send.track_opens"),
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
+                NO_SMTPUTF8,
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),

@@ -37,7 +37,6 @@ from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.brevo.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.brevo.com/v3"}
@@ -168,6 +167,9 @@ class Brevo(ApiConnector[BrevoSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: BrevoSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events and inbound messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.brevo.events import parse_webhook
+
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 

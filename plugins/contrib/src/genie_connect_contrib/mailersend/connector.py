@@ -36,7 +36,6 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.mailersend.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.mailersend.com/v1"}
@@ -172,6 +171,9 @@ class MailerSend(ApiConnector[MailerSendSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: MailerSendSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events and inbound messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.mailersend.events import parse_webhook
+
         return parse_webhook(_secrets(settings), request)
 
 

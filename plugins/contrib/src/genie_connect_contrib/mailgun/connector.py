@@ -42,7 +42,6 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.mailgun.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
@@ -205,6 +204,9 @@ class Mailgun(ApiConnector[MailgunSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: MailgunSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events, and messages of routes."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.mailgun.events import parse_webhook
+
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 

@@ -42,7 +42,6 @@ from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.mailjet.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events
 
 URLS = {"eu": "https://api.mailjet.com", "us": "https://api.us.mailjet.com"}
@@ -204,6 +203,9 @@ class Mailjet(ApiConnector[MailjetSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: MailjetSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events, and messages of the Parse API."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.mailjet.events import parse_webhook
+
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 

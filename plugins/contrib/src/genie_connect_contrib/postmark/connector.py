@@ -43,7 +43,6 @@ from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.postmark.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 URLS = {"": "https://api.postmarkapp.com"}
@@ -177,6 +176,9 @@ class Postmark(ApiConnector[PostmarkSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: PostmarkSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events and inbound messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.postmark.events import parse_webhook
+
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
     @hookimpl

@@ -36,7 +36,6 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import signing_key
-from genie_connect_contrib.resend.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes, tag_words
 
 URLS = {"": "https://api.resend.com"}
@@ -158,6 +157,9 @@ class Resend(ApiConnector[ResendSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: ResendSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events, and word of inbound messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.resend.events import parse_webhook
+
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 

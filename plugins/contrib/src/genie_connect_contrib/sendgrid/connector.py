@@ -44,7 +44,6 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, previous_shared_secret, shared_secret, signing_secret
 from genie_connect.webhooks.signatures import ecdsa_key
-from genie_connect_contrib.sendgrid.events import parse_webhook
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
@@ -188,6 +187,9 @@ class SendGrid(ApiConnector[SendGridSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: SendGridSettings, request: WebhookRequest) -> Sequence[Event]:
         """Signed events, and messages of Inbound Parse."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.sendgrid.events import parse_webhook
+
         keys = (settings.webhook_public_key, settings.previous_webhook_public_key)
         return parse_webhook(keys, (settings.inbound_secret, settings.previous_inbound_secret), request)
 

@@ -41,7 +41,6 @@ from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.signatures import topic_arn
-from genie_connect_contrib.ses.events import parse_webhook
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, tag_words
 
@@ -247,6 +246,9 @@ class Ses(ApiConnector[SesSettings]):
     @hookimpl
     def connector_parse_webhook(self, settings: SesSettings, request: WebhookRequest) -> Sequence[Event]:
         """Messages of SNS: events, and received mail."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.ses.events import parse_webhook
+
         return parse_webhook(settings.webhook_topics, request)
 
 

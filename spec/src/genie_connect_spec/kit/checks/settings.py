@@ -24,7 +24,7 @@ CANARY: Final = "canary-4b1d-in-the-wrong-place"
 _SECRET_NAMES: Final = re.compile(
     r"(?:\A|_)(?:password|passwd|passphrase|secret|token|api_?key|access_key|private_key|server_token|signing_key|credentials?)\Z"
 )
-_GROUPS: Final = frozenset({"basic", "auth", "advanced"})
+_GROUPS: Final = frozenset({"basic", "auth", "webhooks", "advanced"})
 
 
 @attrs.frozen
@@ -266,7 +266,9 @@ def hints_lead_somewhere(rig: Rig) -> None:
     """A form that shows a field only if another has a value needs that other field."""
     names = {each.name: each for each in _all(rig)}
     for each in names.values():
-        assert each.info.group in _GROUPS, f"{each.name} is in group {each.info.group!r}; use basic, auth or advanced"
+        assert each.info.group in _GROUPS, (
+            f"{each.name} is in group {each.info.group!r}; use basic, auth, webhooks or advanced"
+        )
         for other, value in each.info.show_if.items():
             assert other in names, f"{each.name} is shown by {other!r}, which is no setting"
             choices = choices_of(names[other].hint)
