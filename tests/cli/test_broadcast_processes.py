@@ -24,6 +24,8 @@ from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.inbox import InboxServer
 from tests.cli.conftest import Cli
 
+pytestmark = pytest.mark.long
+
 CONFIGURATION = """\
 [store]
 url = "sqlite:///mail.db"

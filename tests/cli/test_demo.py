@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 DEMO = Path(__file__).parents[2] / "docs" / "examples" / "demo.py"
 
 

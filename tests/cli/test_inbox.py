@@ -133,6 +133,7 @@ def test_prints_a_configuration_that_works_as_it_stands(cli: Cli) -> None:
         assert PASSWORD not in output
 
 
+@pytest.mark.long
 def test_diagnoses_a_real_server_by_stage(cli: Cli) -> None:
     """Wrong password, wrong certificate and nobody there end with the codes of their stages."""
     pytest.importorskip("genie_connect_smtp")

@@ -34,6 +34,7 @@ def load(path: Path, name: str) -> Any:
     return module
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_bronze_untouched(cli: Cli, tmp_path: Path, kind: str) -> None:
     """Every MUST that bronze needs, before the author has changed a line."""

@@ -14,6 +14,8 @@ import pytest
 
 from tests.docs.pages import PAGES, matches
 
+pytestmark = pytest.mark.long
+
 TUTORIAL = PAGES / "tutorial.md"
 INBOX_PORT, API_PORT = "2525", "8925"
 _BLOCK = re.compile(r"^```(console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

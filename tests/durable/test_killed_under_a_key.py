@@ -23,6 +23,8 @@ PROGRAM = """
 import asyncio, json, sys
 from genie_connect import Host, Message
 
+pytestmark = pytest.mark.long
+
 async def main(config, kind, people):
     told = {"from_": "Shop <shop@example.com>", "subject": "News", "text": "There is news."}
     async with Host.open(config) as host:

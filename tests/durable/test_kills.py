@@ -37,6 +37,7 @@ def test_no_kill_loses_or_repeats(field: Field, database: str, engine: str) -> N
         run.ended_as_promised(lambda line: None, "", bound=run.kills * run.shape.micro_batch)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_worker_that_freezes_loses_its_work_to_another_within_the_shortest_lease(field: Field) -> None:
     """A process that is there and does nothing is found out by its beat, however short the lease."""

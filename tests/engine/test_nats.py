@@ -121,6 +121,7 @@ async def test_tenants_and_stores_do_not_see_each_others_work(nats_server: Nats,
     assert calls.units == [1, 99]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["in order", "killed"])
 async def test_a_restart_of_the_server_loses_nothing(tmp_path: Path, number: int) -> None:
     """With a server that is stopped and started under load, every unit is called, and submitting goes on after it."""

@@ -77,6 +77,7 @@ async def test_tenants_do_not_see_each_others_work(pgqueuer_url: str) -> None:
     assert calls.units == [2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["in order", "crash"])
 async def test_a_restart_of_the_server_loses_nothing(number: int) -> None:
     """With a server that is stopped and started under load, every unit is called, and submitting goes on after it."""

@@ -25,6 +25,7 @@ def _blocks() -> int:
     return sys.getallocatedblocks()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the sink is for Linux")
 async def test_twenty_thousand_recipients_leave_nothing_behind(tmp_path: Path) -> None:
     """Through the engine with BDAT, each accepted and sent to once, and what stays of each is a few bytes."""

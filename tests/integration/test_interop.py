@@ -16,6 +16,8 @@ from genie_connect.mime import compose
 from genie_connect.model.batch import new_message_id
 from tests.integration.servers import RealServer
 
+pytestmark = pytest.mark.long
+
 SENDER = "Shop <shop@sender.test>"
 SENT_AT = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 

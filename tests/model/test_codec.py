@@ -34,7 +34,7 @@ slow = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_to
 def test_comes_back_from_json(cls: type) -> None:
     """A value through JSON text is the value."""
 
-    @slow
+    @settings(slow, max_examples=40)
     @given(value=EVERYTHING[cls])
     def check(value: Any) -> None:
         data = json.loads(json.dumps(unstructure(value)))

@@ -24,6 +24,7 @@ _ONE_PER_PHASE = tuple({PHASES[stage]: stage for stage in reversed(_STAGES)}.val
 _QUIET_KINDS = {"auth", "connect", "tls", "throttled", "policy", "greylisted", "temporary"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", _ONE_PER_PHASE)
 def test_no_reply_breaks_a_law(stage: Stage) -> None:
     """Over 200 codes and 250 enhanced codes each: who may be suppressed, what may never be tried again, whose fault."""

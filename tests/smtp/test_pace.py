@@ -104,8 +104,18 @@ def attainable(scenario: Scenario, workers: int, minutes: list[int]) -> float:
     return sum(run(scenario, workers, informed).accepted[minute] for minute in minutes)
 
 
+QUICK = ("14 a second", "30 a minute, with a wait", "three connections")
+"""Scenarios that every run of the tests tries, one for each kind of limit."""
+
+
 @pytest.mark.parametrize("workers", [1, 10])
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, id=scenario.name, marks=[] if scenario.name in QUICK else [pytest.mark.long])
+        for scenario in SCENARIOS
+    ],
+)
 def test_it_uses_what_a_server_allows_and_is_hardly_ever_throttled(scenario: Scenario, workers: int) -> None:
     """From a cold start: 95 % of the limit and at most 1 % refused from the second minute on."""
     tally = run(scenario, workers, Pace(max_connections=workers))

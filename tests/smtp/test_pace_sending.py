@@ -88,6 +88,7 @@ CASES = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @virtual
 async def test_real_sends_reach_the_rate_and_are_hardly_ever_refused(case: Case) -> None:

@@ -161,7 +161,13 @@ AT_LEAST = 165
 """So many checks say something of a connector that takes no webhooks and names no lookup."""
 
 
-@pytest.mark.parametrize("name", sorted(CONTRACTS))
+QUICK = ("resend", "sandbox", "ses", "smtp")
+"""Looked at in every run of the tests: those of all the guides, an API in JSON, and one that takes whole messages."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in sorted(CONTRACTS)]
+)
 def test_our_connector_keeps_the_contract(name: str) -> None:
     """All that applies to it and that its provider lets it do, without a waiver. It is as good as it says."""
     contract: Any = CONTRACTS[name]()

@@ -270,6 +270,7 @@ asyncio.run(main(*sys.argv[1:]))
 MANY = 2_000
 
 
+@pytest.mark.long
 async def test_a_rotation_that_is_killed_loses_nothing(database: Database, database_url: str) -> None:
     """After kill -9 in its middle all can be read with both keys, and doing it again ends it."""
     old, new = new_key(), new_key()

@@ -153,6 +153,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 def test_four_processes_may_open_a_new_file_at_once(sqlite_url: str) -> None:
     """One makes the tables, the others find them, and all can write."""
     started = [

@@ -66,6 +66,7 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.mark.long
 def test_many_processes_together_keep_the_rate(database_url: str) -> None:
     """Each in a process of its own, all beginning at once."""
     started = [
