@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 
 from genie_connect import Registry
+from genie_connect.contract import WebhookRequest
 from genie_connect.http import Response
 from genie_connect.http.fake import Request
 from genie_connect.webhooks.signatures import sign, signing_key
@@ -36,6 +38,8 @@ from tests.contrib.providers import (
     ses,
     sparkpost,
 )
+from tests.contrib.providers.events.hook import Hook
+from tests.contrib.providers.events.hooks import HOOKS
 from tests.contrib.providers.harness import Provider
 from tests.docs.pages import ROOT
 
@@ -108,6 +112,7 @@ class ApiContract(ConnectorContract):
 
     provider_kind = "http"
     of: ClassVar[Provider]
+    hook: ClassVar[Hook | None] = None
 
     def answer(self, request: HttpRequest) -> Answer:
         """To a message, that it was taken; to anything else, what the account is."""
@@ -121,7 +126,48 @@ class ApiContract(ConnectorContract):
 
     def settings_of(self, provider: HttpProvider) -> dict[str, Any]:
         """Leading to the kit's provider."""
-        return {**self.of.settings, "base_url": provider.base_url}
+        return {**self.of.settings, **self._keyed(1, None), "base_url": provider.base_url}
+
+    def _keyed(self, number: int, previous: int | None) -> Mapping[str, Any]:
+        return self.hook.keyed(number, previous) if self.hook else {}
+
+    def rotated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The second key, and the first one before it."""
+        return {**settings, **self._keyed(2, 1)} if self.hook else {}
+
+    def webhook_body(self) -> bytes:
+        """Samples of the suite of its events: four, or one where the provider writes no more into a webhook."""
+        return self.hook.body(*self.hook.told_apart(4)) if self.hook else b""
+
+    def unknown_webhook_body(self) -> bytes:
+        """Something that the provider may say one day."""
+        return self.hook.body(self.hook.unheard()) if self.hook else b""
+
+    def webhook_request(self, body: bytes, settings: Mapping[str, Any], at: datetime) -> WebhookRequest:
+        """Posted as the provider does, with the key of the settings."""
+        assert self.hook is not None
+        first = all(settings.get(name) == value for name, value in self._keyed(1, None).items())
+        return attrs.evolve(self.hook.post(body, at, 1 if first else 2), received_at=at)
+
+    def unsigned_webhook(self, request: WebhookRequest) -> WebhookRequest:
+        """Without what shows who sent it."""
+        unsigned = self.hook.unsigned if self.hook else None
+        return unsigned(request) if unsigned else super().unsigned_webhook(request)
+
+    def altered_webhooks(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        """With something else than was signed."""
+        altered = self.hook.altered if self.hook else None
+        return altered(request) if altered else super().altered_webhooks(request)
+
+
+def _contract_of(provider: Provider) -> type[ApiContract]:
+    hook = next((each for each in HOOKS if each.id == provider.id), None)
+    known: dict[str, Any] = {"connector": provider.id, "of": provider, "hook": hook}
+    if hook is not None:
+        # Of these, every signature is too old, or too early.
+        known["webhook_ages_s"] = None if hook.window_s is None else hook.window_s + 7200
+        known["one_event_each"] = hook.wrapped is None
+    return type("Contract", (ApiContract,), known)
 
 
 def _asked(request: HttpRequest) -> Request:
@@ -145,10 +191,9 @@ PROVIDERS = (
     ses,
     sparkpost,
 )
-CONTRACTS = {
-    module.PROVIDER.id: type("Contract", (ApiContract,), {"connector": module.PROVIDER.id, "of": module.PROVIDER})
-    for module in PROVIDERS
-} | {contract.connector: contract for contract in (Sandbox, Smtp)}
+CONTRACTS = {module.PROVIDER.id: _contract_of(module.PROVIDER) for module in PROVIDERS} | {
+    contract.connector: contract for contract in (Sandbox, Smtp)
+}
 CONTRACTS["mailtrap"].template_id = "0b8f2f6e-0a4b-4d1c-9a55-0a1b2c3d4e5f"
 BEYOND_THEM: dict[str, set[str]] = {
     # The name beside the sender's address is set in the portal and cannot be sent.

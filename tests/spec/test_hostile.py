@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from genie_connect import WebhookRejected
 from genie_connect.registry.loader import examine
 from genie_connect_spec.kit import catalogue
 from genie_connect_spec.kit.check import check_of
@@ -51,6 +53,54 @@ def test_a_hostile_connector_fails_its_checks(name: str) -> None:
     connector, checks = hostile()[name]
     found = failed(connector(), relevant(checks))
     assert sorted(found) == sorted(checks), found
+
+
+class Unsigned(Honest):
+    """Its provider signs nothing, and it takes any password for the one that it shares with it."""
+
+    entries = tuple(entry for entry in Honest.entries if entry.name != "events.signature")
+
+    def verify(self, settings: Any, request: Any) -> None:
+        """Somebody has one."""
+        if not request.headers.get("authorization"):
+            raise WebhookRejected("nobody signed in")
+
+
+class Unasking(Unsigned):
+    """Does not even ask for one."""
+
+    def verify(self, settings: Any, request: Any) -> None:
+        """No."""
+
+
+class SharedSecret(HonestContract):
+    """What the kit has to know of such a provider."""
+
+    def sign_webhook(self, body: bytes, settings: Any, at: datetime) -> dict[str, str]:
+        """A password in a header field."""
+        return {"authorization": f"Basic {settings['webhook_secret']}"}
+
+
+class UnsignedContract(HonestContract):
+    """The author says of no secret."""
+
+    def sign_webhook(self, body: bytes, settings: Any, at: datetime) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+
+def test_a_shared_secret_is_checked_as_a_signature_is() -> None:
+    """A provider that signs nothing is no reason to believe everybody."""
+    checks = [check_of(id_) for id_ in ("GC-CAP-013", *(f"GC-HOOK-{number:03}" for number in (1, 2, 3, 4, 5, 8, 10)))]
+    found = {}
+    for connector, contract in ((Unsigned, SharedSecret), (Unasking, SharedSecret), (Unasking, UnsignedContract)):
+        made: Any = type("Made", (contract,), {"plugin": connector()})()
+        found[connector, contract] = [id_.removeprefix("GC-HOOK-") for id_ in sorted(failures_of(made, checks))]
+    assert found == {
+        (Unsigned, SharedSecret): ["005", "008", "010"],
+        (Unasking, SharedSecret): ["002", "004", "005", "008", "010"],
+        (Unasking, UnsignedContract): ["002"],
+    }
 
 
 class Loud(HonestContract):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 
+from genie_connect.contract import WebhookRequest
 from genie_connect_spec.kit.check import Check, catalogue
 from genie_connect_spec.kit.evaluation import Result
 from genie_connect_spec.kit.http_provider import Answer, HttpProvider, HttpRequest, delivers
@@ -31,6 +33,8 @@ class ConnectorContract:
     waivers: ClassVar[Mapping[str, str]] = {}
     webhook_ages_s: ClassVar[float | None] = 86_400.0
     """After how many seconds a signed webhook is too old for sure; ``None`` where the provider signs no time."""
+    one_event_each: ClassVar[bool] = False
+    """The provider writes a single event into each webhook, and so has the sample."""
     template_id: ClassVar[str] = "1234"
     """The id of a template, in the form that the provider gives them."""
     quality: ClassVar[str] = "quality.yaml"
@@ -56,7 +60,10 @@ class ConnectorContract:
         return delivers(request)
 
     def webhook_body(self) -> bytes:
-        """The body of a webhook with two events or more, as the provider writes it; nothing where it has none."""
+        """The body of a webhook as the provider writes it; nothing where it has none.
+
+        It has two events or more, or one where the class says ``one_event_each``.
+        """
         return b""
 
     def unknown_webhook_body(self) -> bytes:
@@ -64,8 +71,30 @@ class ConnectorContract:
         return b""
 
     def sign_webhook(self, body: bytes, settings: Mapping[str, Any], at: datetime) -> dict[str, str]:
-        """The header fields of a webhook with this body, signed at that time with the secret in the settings."""
+        """The header fields of a webhook with this body, signed at that time with the secret in the settings.
+
+        For a provider that signs nothing, the header field with the secret that it shares (``authorization``).
+        """
         return {}
+
+    def webhook_request(self, body: bytes, settings: Mapping[str, Any], at: datetime) -> WebhookRequest:
+        """How this body is posted. Override it where the signature stands in what is posted, or the secret in the path.
+
+        What ``webhook_body`` gives is then what the signature is put around.
+        """
+        headers = self.sign_webhook(body, settings, at)
+        return WebhookRequest(method="POST", path="/hooks/kit", headers=headers, body=body, received_at=at)
+
+    def unsigned_webhook(self, request: WebhookRequest) -> WebhookRequest:
+        """The same by somebody who has no secret: by default without header fields but those about the content."""
+        headers = {name: value for name, value in request.headers.items() if name.startswith("content-")}
+        return attrs.evolve(request, headers=headers)
+
+    def altered_webhooks(self, request: WebhookRequest) -> Sequence[WebhookRequest]:
+        """The same, changed where the signature covers it: by default five bodies that differ in a byte or more."""
+        body = request.body
+        changed = (body + b" ", b" " + body, body[:-1], b"", body.replace(b":", b": ", 1))
+        return [attrs.evolve(request, body=each) for each in changed if each != body]
 
     def rotated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings after the signing secret was rotated: the one there was still counts. Empty without rotation."""

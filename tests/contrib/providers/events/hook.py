@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,9 @@ class Hook:
 
     ``samples`` are pairs: an object as the vendor documents it, and fields of the event that it is. ``keyed`` are the
     settings with a current key and, where there is one, a previous one. ``wrapped`` puts several objects into a body,
-    where the provider does that. ``window_s`` is how old a signature may be.
+    where the provider does that. ``window_s`` is how old a signature may be. ``kind_field`` is where the type of an
+    event stands, and ``id_field`` where its id does, if it has one of its own. ``unsigned`` takes the signature out of
+    what was posted, and ``altered`` changes what it covers, where it stands in no header field or covers no body.
     """
 
     connector: ApiConnector[Any]
@@ -37,6 +39,10 @@ class Hook:
     wrapped: Callable[[list[Any]], Any] | None = None
     single: Callable[[Any], Any] = lambda item: item
     window_s: float | None = None
+    kind_field: str = "event"
+    id_field: str = ""
+    unsigned: Callable[[WebhookRequest], WebhookRequest] | None = None
+    altered: Callable[[WebhookRequest], Sequence[WebhookRequest]] | None = None
 
     @property
     def id(self) -> str:
@@ -51,10 +57,29 @@ class Hook:
         found: list[Event] = list(self.connector.connector_parse_webhook(settings, given))  # type: ignore[attr-defined]
         return found
 
+    def body(self, *items: Any) -> bytes:
+        """These objects in one body."""
+        value = self.single(items[0]) if self.wrapped is None else self.wrapped(list(items))
+        return json.dumps(value).encode()
+
     def of(self, *items: Any) -> list[Event]:
         """The events of these objects, in one request."""
-        value = self.single(items[0]) if self.wrapped is None else self.wrapped(list(items))
-        return self.parse(self.post(json.dumps(value).encode(), NOW, 1))
+        return self.parse(self.post(self.body(*items), NOW, 1))
+
+    def told_apart(self, count: int) -> list[Mapping[str, Any]]:
+        """As many samples of events, each with an id of its own where events have one."""
+        items = [item for item, known in self.samples if known["kind"] != "inbound"][:count]
+        return [{**item, self.id_field: f"e{number}"} if self.id_field else item for number, item in enumerate(items)]
+
+    def unheard(self) -> Mapping[str, Any]:
+        """A sample whose type nobody has heard of."""
+        item = json.loads(json.dumps(self.samples[0][0]))
+        *way, last = self.kind_field.split(".")
+        place = item
+        for step in way:
+            place = place[step]
+        place[last] = "teleported"
+        return dict(item)
 
 
 def pair(current: str, key: Callable[[int], str]) -> Callable[[int, int | None], Mapping[str, Any]]:

@@ -49,6 +49,7 @@ HOOK = Hook(
     settings={"api_token": SECRET},
     keyed=pair("webhook_secret", text_key),
     post=_post,
+    kind_field="data.type",
     samples=(
         (_event("sent"), {**_KNOWN, "kind": "sent"}),
         (_event("delivered"), {**_KNOWN, "kind": "delivered"}),

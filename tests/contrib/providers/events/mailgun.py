@@ -8,6 +8,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from genie_connect.contract import WebhookRequest
 from genie_connect_contrib.mailgun import connector
 from tests.contrib.providers.events.hook import ADA, Hook, pair
@@ -45,6 +47,18 @@ def _post(body: bytes, at: datetime, number: int) -> WebhookRequest:
     )
 
 
+def _with(given: WebhookRequest, **said: Any) -> WebhookRequest:
+    data = json.loads(given.body)
+    signed = {name: value for name, value in {**data["signature"], **said}.items() if value is not None}
+    return attrs.evolve(given, body=json.dumps({**data, "signature": signed}).encode())
+
+
+def _altered(given: WebhookRequest) -> list[WebhookRequest]:
+    # It covers the time and the token, and nothing of the event.
+    changed = ({"token": "b" * 50}, {"timestamp": "1764064801"}, {"signature": "0" * 64}, {"token": ""})
+    return [_with(given, **each) for each in changed]
+
+
 def _failed(severity: str, reason: str, code: int, said: str) -> dict[str, Any]:
     status = {"code": code, "message": said, "description": ""}
     return {**_BASE, "event": "failed", "severity": severity, "reason": reason, "delivery-status": status}
@@ -56,6 +70,8 @@ HOOK = Hook(
     keyed=pair("webhook_secret", text_key),
     post=_post,
     window_s=9 * 3600,
+    unsigned=lambda given: _with(given, timestamp=None, token=None, signature=None),
+    altered=_altered,
     samples=(
         ({**_BASE, "event": "accepted"}, {**_KNOWN, "kind": "queued"}),
         (

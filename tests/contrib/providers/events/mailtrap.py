@@ -31,6 +31,7 @@ HOOK = Hook(
     keyed=pair("webhook_secret", text_key),
     post=MAKERS["mailtrap"],
     wrapped=lambda items: {"events": items},
+    id_field="event_id",
     samples=(
         ({**_BASE, "event": "delivery"}, {**_KNOWN, "kind": "delivered"}),
         (

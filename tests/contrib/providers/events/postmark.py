@@ -43,6 +43,7 @@ HOOK = Hook(
     settings={"server_token": SECRET},
     keyed=pair("webhook_secret", credentials),
     post=MAKERS["basic"],
+    kind_field="RecordType",
     samples=(
         (
             {

@@ -37,6 +37,7 @@ HOOK = Hook(
     keyed=pair("webhook_secret", whsec),
     post=MAKERS["resend"],
     window_s=300,
+    kind_field="type",
     samples=(
         (_event("scheduled"), {**_KNOWN, "kind": "queued"}),
         (_event("sent"), {**_KNOWN, "kind": "sent"}),

@@ -35,6 +35,7 @@ HOOK = Hook(
     post=MAKERS["sendgrid"],
     wrapped=lambda items: items,
     window_s=25 * 3600,
+    id_field="sg_event_id",
     samples=(
         ({**_BASE, "event": "processed"}, {**_KNOWN, "kind": "queued"}),
         ({**_BASE, "event": "delivered", "response": "250 OK"}, {**_KNOWN, "kind": "delivered", "text": "250 OK"}),

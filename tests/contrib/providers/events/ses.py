@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect_contrib.ses import connector
@@ -44,12 +47,27 @@ def _post(body: bytes, at: datetime, number: int) -> WebhookRequest:
     return sns_request(sns_data(text, at, 1, TopicArn=f"{TOPIC}{number}", MessageId=name))
 
 
+def _with(given: WebhookRequest, **said: str | None) -> WebhookRequest:
+    data = {name: value for name, value in {**json.loads(given.body), **said}.items() if value is not None}
+    return attrs.evolve(given, body=json.dumps(data).encode())
+
+
+def _altered(given: WebhookRequest) -> list[WebhookRequest]:
+    data = json.loads(given.body)
+    moved = data["Timestamp"].replace("T", " ")
+    changed = ({"Message": data["Message"] + " "}, {"MessageId": "x"}, {"Timestamp": moved}, {"Signature": "AAAA"})
+    return [_with(given, **each) for each in changed]
+
+
 HOOK = Hook(
     connector=connector,
     settings={"access_key_id": "AKIA", "secret_access_key": SECRET, "region": "eu-central-1"},
     keyed=_keyed,
     post=_post,
     window_s=7200,
+    unsigned=lambda given: _with(given, Signature=None),
+    altered=_altered,
+    kind_field="eventType",
     samples=(
         (_event("Send", "send", {}), {**_KNOWN, "kind": "sent"}),
         (

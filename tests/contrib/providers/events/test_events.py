@@ -18,22 +18,12 @@ from genie_connect.model.event import Event
 from genie_connect.model.fate import Fate
 from genie_connect.model.settings import structure_settings
 from genie_connect.webhooks.signatures import shared_key, verify_shared
-from tests.contrib.providers.events import (
-    brevo,
-    mailersend,
-    mailgun,
-    mailjet,
-    mailtrap,
-    postmark,
-    resend,
-    sendgrid,
-    ses,
-)
+from tests.contrib.providers.events import brevo, mailgun, mailtrap, sendgrid, ses
 from tests.contrib.providers.events.hook import MAKERS, Hook, credentials, multipart
+from tests.contrib.providers.events.hooks import HOOKS
 from tests.webhooks.schemes import NOW, TOPIC, request, sns_data, sns_request, text_key
 from tests.webhooks.test_fuzz import STRANGE_JSON, spoilt_bytes
 
-HOOKS = [module.HOOK for module in (brevo, mailersend, mailgun, mailjet, mailtrap, postmark, resend, sendgrid, ses)]
 _SPOILT = ("timestamp", "time", "ts_epoch", "data", "Metadata", "mail")
 each_hook = pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.id)
 
