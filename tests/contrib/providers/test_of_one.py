@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
@@ -11,7 +12,7 @@ from genie_connect import Message, State
 from genie_connect.http import FakeHttpClient, NoAnswer, Response
 from genie_connect.model.batch import Recipient
 from genie_connect.model.receipt import Attempt
-from tests.contrib.providers import brevo, mailjet, mailtrap, postmark, sendgrid
+from tests.contrib.providers import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, sendgrid, ses
 from tests.contrib.providers.harness import SHOP, Provider, answer, batch_of, said
 
 TWO = [Recipient(address=f"{name}@example.com") for name in ("ada", "bob")]
@@ -137,19 +138,37 @@ async def test_resend_and_others_repeat_nothing_of_the_attempt_in_the_body() -> 
 
 async def test_modes_that_send_nothing_are_asked_for_where_the_settings_say_so() -> None:
     """Each in the provider's own way."""
-    from tests.contrib.providers import mailgun
-
     batch = await batch_of(Message(to=["ada@example.com"], subject="s", text="t"))
     (request,), _ = await sendgrid.PROVIDER.send(batch, check_only=True)
     assert said(request)["mail_settings"] == {"sandbox_mode": {"enable": True}}
     (request,), _ = await brevo.PROVIDER.send(batch, check_only=True)
-    assert said(request)["headers"] == {"X-Sib-Sandbox": "drop"}
+    assert said(request)["headers"]["X-Sib-Sandbox"] == "drop"
     (request,), _ = await mailjet.PROVIDER.send(batch, check_only=True)
     assert said(request)["SandboxMode"] is True
     (request,), _ = await mailgun.PROVIDER.send(batch, check_only=True)
     assert b'name="o:testmode"\r\n\r\nyes' in request.content
     (request,), _ = await mailtrap.PROVIDER.send(batch, stream="sandbox", sandbox_id=7)
     assert request.url == "/api/send/7"
+
+
+async def test_our_message_id_leaves_where_events_give_it_back() -> None:
+    """So what became of a send without an answer is told by its events; Brevo's versions share one header field."""
+    one, two = await batch_of(Message(to=["ada@example.com"], subject="s", text="t")), None
+    two = await batch_of(Message(subject="s", text="t"), TWO)
+    (request,), _ = await ses.PROVIDER.send(one)
+    tags = {each["Name"]: each["Value"] for each in said(request)["EmailTags"]}
+    assert tags == {"genie_message_id": "PDFAZXhhbXBsZS5jb20-"}
+    (request,), _ = await brevo.PROVIDER.send(one)
+    assert json.loads(said(request)["headers"]["X-Mailin-custom"]) == {"genie_message_id": "<1@example.com>"}
+    (request,), _ = await brevo.PROVIDER.send(two)
+    assert "headers" not in said(request)
+    (request,), _ = await mailersend.PROVIDER.send(one, webhook_secret="a-secret-of-enough-length")
+    assert said(request)["tags"] == ["genie_message_id:<1@example.com>"]
+    (request,), _ = await mailersend.PROVIDER.send(one)
+    assert "tags" not in said(request)
+    (request,), _ = await mailgun.PROVIDER.send(two)
+    assert b'name="v:genie_message_id"\r\n\r\n%recipient.v0%' in request.content
+    assert b'"ada@example.com":{"v0":"<0@example.com>"}' in request.content
 
 
 async def test_marketing_goes_over_postmarks_broadcast_stream() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.capability import Capability, host, no, yes
+from genie_connect.model.event import MESSAGE_ID
 from genie_connect.model.frozen import FrozenMap
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
@@ -59,6 +61,21 @@ def tag_words(title: str, tags: Iterable[str], metadata: Mapping[str, str]) -> d
         cause = f"holds {wrong[0]!r}, with characters that {title} takes in no tag"
         raise ValidationError.single("tags and metadata", cause, "use letters, digits, _ and - only")
     return given
+
+
+def message_id_word(message_id: str) -> dict[str, str]:
+    """Our Message-ID beside such tags, so that an event tells of which message it is; nothing where it is too long."""
+    word = base64.urlsafe_b64encode(message_id.encode()).decode("ascii").rstrip("=")
+    return {MESSAGE_ID: word} if _WORD.match(word) else {}
+
+
+def message_id_of(word: str) -> str | None:
+    """The Message-ID that ``message_id_word`` wrote; nothing where it is none."""
+    try:
+        found = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode("ascii")
+    except ValueError:
+        return None
+    return found if found.startswith("<") and found.isprintable() else None
 
 
 def tags_and_metadata(given: Mapping[str, str]) -> tuple[tuple[str, ...], FrozenMap[str]]:

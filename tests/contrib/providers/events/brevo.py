@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genie_connect_contrib.brevo import connector
-from tests.contrib.providers.events.hook import ADA, MAKERS, Hook, credentials, pair
+from tests.contrib.providers.events.hook import ADA, MAKERS, MESSAGE_ID, Hook, credentials, pair
 from tests.contrib.providers.harness import SECRET
 
 _ID = "<202611251000.1@smtp-relay.mailin.fr>"
@@ -17,9 +17,15 @@ _BASE = {
     "message-id": _ID,
     "subject": "Hi",
     "tags": ["receipt"],
-    "X-Mailin-custom": '{"order": "7"}',
+    "X-Mailin-custom": '{"order": "7", "genie_message_id": "<1@example.com>"}',
 }
-_KNOWN = {"recipient": ADA, "provider_id": _ID, "tags": ("receipt",), "metadata": {"order": "7"}}
+_KNOWN = {
+    "recipient": ADA,
+    "message_id": MESSAGE_ID,
+    "provider_id": _ID,
+    "tags": ("receipt",),
+    "metadata": {"order": "7"},
+}
 
 HOOK = Hook(
     connector=connector,

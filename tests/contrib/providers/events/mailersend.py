@@ -9,7 +9,7 @@ import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect_contrib.mailersend import connector
-from tests.contrib.providers.events.hook import ADA, MAKERS, Hook, pair
+from tests.contrib.providers.events.hook import ADA, MAKERS, MESSAGE_ID, Hook, pair
 from tests.contrib.providers.harness import SECRET
 from tests.webhooks.schemes import text_key
 
@@ -30,7 +30,7 @@ def _event(kind: str, **morph: Any) -> dict[str, Any]:
             "id": "62f114f8",
             "message": {"object": "message", "id": "62f114f7165fe0d8db0288e5"},
             "recipient": {"object": "recipient", "email": ADA},
-            "tags": ["receipt"],
+            "tags": ["receipt", f"genie_message_id:{MESSAGE_ID}"],
         },
         "morph": {"object": "m", **morph} if morph else None,
     }
@@ -40,6 +40,7 @@ def _event(kind: str, **morph: Any) -> dict[str, Any]:
 _KNOWN = {
     "id": "62f114f8165fe0d8db0288e3",
     "recipient": ADA,
+    "message_id": MESSAGE_ID,
     "provider_id": "62f114f7165fe0d8db0288e5",
     "tags": ("receipt",),
 }

@@ -12,7 +12,7 @@ import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect_contrib.mailgun import connector
-from tests.contrib.providers.events.hook import ADA, Hook, pair
+from tests.contrib.providers.events.hook import ADA, MESSAGE_ID, Hook, pair
 from tests.contrib.providers.harness import SECRET
 from tests.webhooks.schemes import request, text_key
 
@@ -22,10 +22,11 @@ _BASE = {
     "recipient": ADA,
     "message": {"headers": {"message-id": "20261125.1@mg.example.com", "to": ADA}},
     "tags": ["receipt"],
-    "user-variables": {"order": "7"},
+    "user-variables": {"order": "7", "genie_message_id": MESSAGE_ID},
 }
 _KNOWN = {
     "recipient": ADA,
+    "message_id": MESSAGE_ID,
     "provider_id": "20261125.1@mg.example.com",
     "tags": ("receipt",),
     "metadata": {"order": "7"},

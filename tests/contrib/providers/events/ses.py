@@ -13,7 +13,7 @@ import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect_contrib.ses import connector
-from tests.contrib.providers.events.hook import ADA, Hook
+from tests.contrib.providers.events.hook import ADA, MESSAGE_ID, Hook
 from tests.contrib.providers.harness import SECRET
 from tests.webhooks.schemes import TOPIC, sns_data, sns_request
 
@@ -21,9 +21,20 @@ _MAIL = {
     "timestamp": "2026-11-25T09:59:59.000Z",
     "messageId": "0107019-id",
     "destination": [ADA],
-    "tags": {"ses:caller-identity": ["x"], "receipt": ["1"], "order": ["7"]},
+    "tags": {
+        "ses:caller-identity": ["x"],
+        "receipt": ["1"],
+        "order": ["7"],
+        "genie_message_id": ["PDFAZXhhbXBsZS5jb20-"],
+    },
 }
-_KNOWN = {"recipient": ADA, "provider_id": "0107019-id", "tags": ("receipt",), "metadata": {"order": "7"}}
+_KNOWN = {
+    "recipient": ADA,
+    "message_id": MESSAGE_ID,
+    "provider_id": "0107019-id",
+    "tags": ("receipt",),
+    "metadata": {"order": "7"},
+}
 _AT = "2026-11-25T10:00:00.000Z"
 
 

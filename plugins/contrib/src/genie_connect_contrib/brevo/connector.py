@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
+    MESSAGE_ID,
     Account,
     ApiConnector,
     ApiSettings,
@@ -92,7 +93,7 @@ class Brevo(ApiConnector[BrevoSettings]):
         settings_class=BrevoSettings,
         docs_url="https://developers.brevo.com",
         summary="Mail by Brevo's API, several versions of a message in one call.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS
@@ -140,7 +141,9 @@ class Brevo(ApiConnector[BrevoSettings]):
         for copy in job.copies:
             groups.setdefault(repr((copy.headers, copy.metadata)), []).append(copy)
         for copies in groups.values():
-            body = _shared(job, copies[0], settings)
+            # Versions share their header fields, so there is no Message-ID for each of several.
+            known = {MESSAGE_ID: copies[0].message_id} if len(copies) == 1 else {}
+            body = _shared(job, copies[0], {**copies[0].metadata, **known}, settings)
             if len(copies) == 1:
                 body |= _own(job, copies[0])
             else:
@@ -176,11 +179,11 @@ class Brevo(ApiConnector[BrevoSettings]):
 _CONTENT = ("subject", "htmlContent", "textContent")
 
 
-def _shared(job: Job, first: Copy, settings: BrevoSettings) -> dict[str, Any]:
+def _shared(job: Job, first: Copy, metadata: Mapping[str, str], settings: BrevoSettings) -> dict[str, Any]:
     message = job.message
     headers = first.headers
-    if first.metadata:
-        headers[METADATA_HEADER] = json.dumps(first.metadata)  # ASCII, as a header field has to be
+    if metadata:
+        headers[METADATA_HEADER] = json.dumps(metadata)  # ASCII, as a header field has to be
     if settings.check_only:
         headers["X-Sib-Sandbox"] = "drop"
     _check(job, headers)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
+    MESSAGE_ID,
     Account,
     ApiConnector,
     ApiSettings,
@@ -86,7 +87,7 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         settings_class=MailerSendSettings,
         docs_url="https://developers.mailersend.com",
         summary="Mail by MailerSend's API.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS
@@ -113,7 +114,8 @@ class MailerSend(ApiConnector[MailerSendSettings]):
                 *(headers if settings is None or settings.custom_headers else ()),
                 yes("send.batch", "a request for each copy, two at a time", max_batch=20),
                 yes("send.merge", "filled in here, for each copy"),
-                yes("send.tags", max_tags=5),
+                # With webhooks, the fifth tag is our Message-ID: there is no other field that events give back.
+                yes("send.tags", max_tags=4 if settings and settings.webhook_secret else 5),
                 yes("send.schedule", max_ahead_s=72 * 3600),
                 yes("send.templates", "by id"),
                 yes("send.track_opens"),
@@ -139,7 +141,8 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         """One copy in each."""
         shared = _shared(job)
         for copy in job.copies:
-            body = filled(shared | _own(job, copy))
+            named = [f"{MESSAGE_ID}:{copy.message_id}"] if settings.webhook_secret else []
+            body = filled(shared | _own(job, copy) | {"tags": [*job.message.tags, *named]})
             if job.message.template is None:
                 body = {"subject": ""} | body
             yield json_call("/email", with_options(body, job.options, self.protected), [copy])
@@ -193,7 +196,6 @@ def _shared(job: Job) -> dict[str, Any]:
         "from": email_name(job.sender),
         "reply_to": email_name(message.reply_to[0]) if message.reply_to else None,
         "attachments": [_attachment(file) for file in job.files],
-        "tags": list(message.tags),
         "template_id": message.template.id if message.template else None,
         "send_at": int(message.send_at.timestamp()) if message.send_at else None,
         "settings": {name: on for name, on in tracking.items() if on is not None},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from genie_connect.contract import WebhookRequest
-from genie_connect.model.event import BounceClass, Event, EventKind
+from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind
 from genie_connect.model.secret import Secret
 from genie_connect.webhooks.bodies import MAX_INBOUND_BYTES, json_body
 from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
@@ -17,6 +17,7 @@ from genie_connect.webhooks.inbound import arrived, parse_mime
 from genie_connect.webhooks.signatures import raw_key, signing_keys, verify_hmac_hex
 
 SIGNATURE: Final = "signature"
+_OURS: Final = f"{MESSAGE_ID}:"
 KINDS: Final = {
     "sent": Means(EventKind.SENT),
     "delivered": Means(EventKind.DELIVERED),
@@ -45,6 +46,7 @@ def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> 
 def _event(item: Fields) -> Event:
     data = item.within("data")
     email, morph = data.within("email"), data.within("morph")
+    message_id, tags = _tags(email.texts("tags"))
     word = data.word("type") or item.word("type").removeprefix("activity.")
     return item.event(
         KINDS.get(word, UNKNOWN),
@@ -55,8 +57,15 @@ def _event(item: Fields) -> Event:
         reply=morph.text("reason") or morph.text("readable_reason"),
         url=morph.text("url"),
         user_agent=morph.text("user_agent"),
-        tags=email.texts("tags"),
+        message_id=message_id,
+        tags=tags,
     )
+
+
+def _tags(given: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Our Message-ID, which stands among the tags, and the others."""
+    ours = [tag.removeprefix(_OURS) for tag in given if tag.startswith(_OURS)]
+    return (ours[0] if ours else None), tuple([tag for tag in given if not tag.startswith(_OURS)])
 
 
 def _arrived(item: Fields) -> Event:

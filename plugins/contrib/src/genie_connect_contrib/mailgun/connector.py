@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from typing import Any, Literal
 
 from genie_connect.api import (
+    MESSAGE_ID,
     Account,
     ApiConnector,
     ApiSettings,
@@ -111,7 +112,7 @@ class Mailgun(ApiConnector[MailgunSettings]):
         settings_class=MailgunSettings,
         docs_url="https://documentation.mailgun.com",
         summary="Mail by Mailgun's API, up to 1,000 recipients a call.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS
@@ -240,7 +241,8 @@ def _form(job: Job, copies: Sequence[Copy], settings: MailgunSettings) -> dict[s
     if tokens:
         variables = {copy.to[0].email: tokens.values(copy) for copy in copies}
     headers = _alike([copy.headers for copy in copies], "h", copies, variables)
-    metadata = _alike([copy.metadata for copy in copies], "v", copies, variables)
+    known = [{**copy.metadata, MESSAGE_ID: copy.message_id} for copy in copies]
+    metadata = _alike(known, "v", copies, variables)
     form |= {"subject": texts.subject}
     form |= {f"h:{name}": value for name, value in headers.items()}
     form |= {f"v:{name}": value for name, value in metadata.items()}

@@ -99,7 +99,7 @@ class Mailjet(ApiConnector[MailjetSettings]):
         settings_class=MailjetSettings,
         docs_url="https://dev.mailjet.com",
         summary="Mail by Mailjet's API, with an id for each recipient.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS

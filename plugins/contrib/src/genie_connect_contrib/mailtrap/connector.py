@@ -94,7 +94,7 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
         settings_class=MailtrapSettings,
         docs_url="https://docs.mailtrap.io",
         summary="Mail by Mailtrap's API: transactional, bulk or into a sandbox.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     protected = frozenset({"from", "to", "cc", "bcc", "requests", "base"})

@@ -103,7 +103,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
         settings_class=PostmarkSettings,
         docs_url="https://postmarkapp.com/developer",
         summary="Transactional and broadcast mail by Postmark's API.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     protected = frozenset({"From", "To", "Cc", "Bcc", "Messages"})

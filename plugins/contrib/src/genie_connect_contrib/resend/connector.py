@@ -93,7 +93,7 @@ class Resend(ApiConnector[ResendSettings]):
         settings_class=ResendSettings,
         docs_url="https://resend.com/docs",
         summary="Mail by Resend's API, with idempotency keys.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS

@@ -102,7 +102,7 @@ class SendGrid(ApiConnector[SendGridSettings]):
         settings_class=SendGridSettings,
         docs_url="https://www.twilio.com/docs/sendgrid",
         summary="Mail by Twilio SendGrid's API, up to 1,000 recipients a call.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     errors = ERRORS

@@ -42,7 +42,7 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.signatures import topic_arn
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, tag_words
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, message_id_word, tag_words
 
 SERVICE = "ses"
 MAX_HEADER_CHARACTERS = 995
@@ -143,7 +143,7 @@ class Ses(ApiConnector[SesSettings]):
         settings_class=SesSettings,
         docs_url="https://docs.aws.amazon.com/ses/",
         summary="Mail by the API of Amazon SES, version 2.",
-        quality="silver",
+        quality="platinum",
     )
     errors = ERRORS
     protected = frozenset(
@@ -291,7 +291,10 @@ def _own(job: Job, copy: Copy, attachments: Sequence[Mapping[str, Any]]) -> dict
         "Content": _content(job, copy, filled({"Headers": _headers(copy), "Attachments": attachments})),
         "EmailTags": [
             {"Name": name, "Value": value}
-            for name, value in tag_words("Amazon SES", job.message.tags, copy.metadata).items()
+            for name, value in {
+                **tag_words("Amazon SES", job.message.tags, copy.metadata),
+                **message_id_word(copy.message_id),
+            }.items()
         ],
     }
 

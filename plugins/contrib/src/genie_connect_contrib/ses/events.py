@@ -16,14 +16,14 @@ import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
-from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.text import clean_reply
 from genie_connect.webhooks.bodies import json_text
 from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
 from genie_connect.webhooks.inbound import arrived, header_pairs, inbound_message, parse_mime
 from genie_connect.webhooks.signatures import SnsMessage, SnsType, confirmation_url, verify_sns
-from genie_connect_contrib.shared import tags_and_metadata
+from genie_connect_contrib.shared import message_id_of, tags_and_metadata
 
 KINDS: Final = {
     "Send": Means(EventKind.SENT),
@@ -106,7 +106,7 @@ def _told(message: SnsMessage, text: str) -> Event:
 def _events(item: Fields, message: SnsMessage) -> Iterator[Event]:
     word = item.word("eventType") or item.word("notificationType")
     about, mail = item.within(_OBJECTS.get(word, word.lower() or "none")), item.within("mail")
-    tags, metadata = _own(mail)
+    message_id, tags, metadata = _own(mail)
     means = KINDS.get(word, UNKNOWN)
     if word == "Subscription" and not about.within("newTopicPreferences").flag("unsubscribeAll"):
         means = UNKNOWN
@@ -121,6 +121,7 @@ def _events(item: Fields, message: SnsMessage) -> Iterator[Event]:
             id=f"sns-{message.id}" + (f"/{recipient}" if len(people) > 1 else ""),
             time=when.iso("timestamp"),
             recipient=recipient,
+            message_id=message_id,
             provider_id=mail.text("messageId"),
             bounce=BOUNCES.get(about.word("bounceType")) if word == "Bounce" else None,
             reason=REASONS.get(sub) or DELAYS.get(about.word("delayType")),
@@ -148,14 +149,15 @@ def _people(word: str, about: Fields, mail: Fields) -> Iterator[tuple[str | None
         yield Fields({"to": recipient}).address("to"), None
 
 
-def _own(mail: Fields) -> tuple[tuple[str, ...], FrozenMap[str]]:
+def _own(mail: Fields) -> tuple[str | None, tuple[str, ...], FrozenMap[str]]:
     given = mail.within("tags").data
     ours = {
         name: str(values[0])
         for name, values in given.items()
         if not name.startswith("ses:") and isinstance(values, list) and values
     }
-    return tags_and_metadata(ours)
+    message_id = message_id_of(ours.pop(MESSAGE_ID, ""))
+    return message_id, *tags_and_metadata(ours)
 
 
 def _arrived(item: Fields, message: SnsMessage) -> Event:
