@@ -126,7 +126,8 @@ class ApiContract(ConnectorContract):
 
     def settings_of(self, provider: HttpProvider) -> dict[str, Any]:
         """Leading to the kit's provider."""
-        return {**self.of.settings, **self._keyed(1, None), "base_url": provider.base_url}
+        also = self.hook.settings if self.hook else {}
+        return {**also, **self.of.settings, **self._keyed(1, None), "base_url": provider.base_url}
 
     def _keyed(self, number: int, previous: int | None) -> Mapping[str, Any]:
         return self.hook.keyed(number, previous) if self.hook else {}

@@ -81,7 +81,7 @@ class Cloudflare(ApiConnector[CloudflareSettings]):
         settings_class=CloudflareSettings,
         docs_url="https://developers.cloudflare.com/email-service/",
         summary="Mail by Cloudflare Email Sending.",
-        quality="silver",
+        quality="gold",
     )
     urls = URLS
     protected = frozenset({"from", "to", "cc", "bcc"})

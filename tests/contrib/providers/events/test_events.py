@@ -24,7 +24,7 @@ from tests.contrib.providers.events.hooks import HOOKS
 from tests.webhooks.schemes import NOW, TOPIC, request, sns_data, sns_request, text_key
 from tests.webhooks.test_fuzz import STRANGE_JSON, spoilt_bytes
 
-_SPOILT = ("timestamp", "time", "ts_epoch", "data", "Metadata", "mail")
+_SPOILT = ("timestamp", "time", "ts_epoch", "ts", "data", "Metadata", "mail", "msys")
 each_hook = pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.id)
 
 

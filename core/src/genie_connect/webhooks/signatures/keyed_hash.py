@@ -19,6 +19,7 @@ from typing import Final
 
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
+from genie_connect.http.strict_json import MAX_BYTES
 from genie_connect.webhooks.bodies import form_fields
 from genie_connect.webhooks.signatures.checking import (
     FIVE_MINUTES,
@@ -103,14 +104,16 @@ def verify_mailgun(
     return token
 
 
-def verify_mandrill(request: WebhookRequest, keys: Iterable[bytes], *, url: str) -> Mapping[str, str]:
+def verify_mandrill(
+    request: WebhookRequest, keys: Iterable[bytes], *, url: str, max_bytes: int = MAX_BYTES
+) -> Mapping[str, str]:
     """The form fields of a webhook that is signed together with ``url``, the public URL as Mandrill was given it.
 
     Behind a proxy the URL that arrives is another one, so it is a setting and not taken from the request. Raises
     ``WebhookRejected``.
     """
     given = as_bytes(required(request.headers, MANDRILL_SIGNATURE))
-    fields = form_fields(request)
+    fields = form_fields(request, max_bytes=max_bytes)
     content = as_bytes(url + "".join([name + fields[name] for name in sorted(fields)]))
     # SHA-1 is the provider's choice; as an HMAC it still stands.
     expected = [base64.b64encode(hmac.new(key, content, hashlib.sha1).digest()) for key in keys]

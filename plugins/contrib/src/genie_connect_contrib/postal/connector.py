@@ -5,7 +5,7 @@ One request for each copy, with an id for each recipient. Its base URL is the op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
@@ -25,14 +25,18 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.http.target import Origin, url_problem
 from genie_connect.model.capability import CapabilityTable, no, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import rsa_key
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 # https://apiv1.postalserver.io/controllers/send/message; the first three are those of the server itself.
 ERRORS = {
@@ -77,6 +81,12 @@ class PostalSettings(ApiSettings):
         secret=True,
         example="env:POSTAL_API_KEY",
     )
+    webhook_public_key: Secret | None = signing_secret(
+        rsa_key,
+        title="Webhook public key",
+        help="The key that your Postal signs with: what stands after p= in its default DKIM record.",
+    )
+    previous_webhook_public_key: Secret | None = previous_secret(rsa_key, title="Previous webhook public key")
 
 
 class Postal(ApiConnector[PostalSettings]):
@@ -112,6 +122,7 @@ class Postal(ApiConnector[PostalSettings]):
                 yes("send.tags", "one", max_tags=1),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_public_key), signature="RSA", inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -160,6 +171,14 @@ class Postal(ApiConnector[PostalSettings]):
         """The same, with another status."""
         data = object_in(response).get("data")
         return Said(word=text_at(data, "code") or "", text=text_at(data, "message"))
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: PostalSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and messages of routes."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.postal.events import parse_webhook
+
+        return parse_webhook((settings.webhook_public_key, settings.previous_webhook_public_key), request)
 
 
 def _result(copy: Copy, found: Mapping[str, Any]) -> Result:

@@ -5,9 +5,10 @@ One request for each copy, with an answer for each recipient. The key stands in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
+from urllib.parse import urlsplit
 
 from genie_connect.api import (
     ATTEMPT,
@@ -27,14 +28,18 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, mailboxes
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 URLS = {"": "https://mandrillapp.com/api/1.4"}
 
@@ -61,6 +66,20 @@ ERRORS = {
 """What its errors and its reasons for a recipient mean."""
 
 
+def _url_problem(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "is no URL: https://..."
+    if "@" in parts.netloc:
+        return "holds a password, which is shown here; Mandrill signs, so its webhook needs none"
+    return None
+
+
 @settings
 class MandrillSettings(ApiSettings):
     """Settings of a Mandrill connection."""
@@ -76,6 +95,18 @@ class MandrillSettings(ApiSettings):
         title="Subaccount",
         help="Which subaccount sends; without it the account itself.",
         default=None,
+    )
+    webhook_key: Secret | None = signing_secret(
+        raw_key, title="Webhook key", help="Mandrill > Settings > Webhooks > your webhook > Key."
+    )
+    previous_webhook_key: Secret | None = previous_secret(raw_key, title="Previous webhook key")
+    webhook_url: str | None = setting(
+        title="Webhook URL",
+        help="The URL exactly as Mandrill was given it, which it signs. Without it no webhook is taken.",
+        group="webhooks",
+        default=None,
+        check=_url_problem,
+        example="https://mail.example.com/hooks/mandrill",
     )
 
 
@@ -123,6 +154,11 @@ class Mandrill(ApiConnector[MandrillSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options", "beside the message itself: ip_pool, async"),
                 NO_SMTPUTF8,
+                *events(
+                    settings is None or bool(settings.webhook_key and settings.webhook_url),
+                    signature="HMAC",
+                    inbound=True,
+                ),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -193,6 +229,14 @@ class Mandrill(ApiConnector[MandrillSettings]):
         reason = text_at(answer, "reject_reason") or status or ""
         verdict = self.errors.get(reason, verdicts.NOT_ALLOWED if status == "rejected" else verdicts.UNKNOWN)
         return Result(verdict=verdict, text=reason or None, provider_id=provider_id)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: MandrillSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and inbound messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.mandrill.events import parse_webhook
+
+        return parse_webhook((settings.webhook_key, settings.previous_webhook_key), settings.webhook_url, request)
 
 
 def _own(job: Job, copy: Copy) -> dict[str, Any]:

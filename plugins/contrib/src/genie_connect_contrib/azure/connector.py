@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import format_datetime
 from typing import Any
 
@@ -34,15 +34,18 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, SendContext
+from genie_connect.contract import ConnectorInfo, Kind, SendContext, WebhookRequest
 from genie_connect.errors import SecretUnavailable, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.http.target import Origin
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
+from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events
 
 VERSION = "api-version=2025-09-01"
 _RESOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9-]{2,20})?\Z", re.IGNORECASE)
@@ -82,6 +85,8 @@ class AzureSettings(ApiSettings):
         secret=True,
         example="env:AZURE_COMMUNICATION_KEY",
     )
+    webhook_secret: Secret | None = shared_secret()
+    previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
 class Azure(ApiConnector[AzureSettings]):
@@ -117,6 +122,7 @@ class Azure(ApiConnector[AzureSettings]):
                 conditional("send.track_clicks", "on or off together with opens, where the domain tracks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret)),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -187,6 +193,14 @@ class Azure(ApiConnector[AzureSettings]):
         """``{"error": {"code": ..., "message": ...}}``."""
         data = object_in(response)
         return Said(word=text_at(data, "error", "code") or "", text=text_at(data, "error", "message"))
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: AzureSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events of Event Grid."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.azure.events import parse_webhook
+
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _key(settings: AzureSettings) -> bytes:

@@ -29,15 +29,18 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.event import Event
 from genie_connect.model.merge import Texts
 from genie_connect.model.message import Purpose
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, mailboxes
+from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, events, mailboxes
 
 URLS = {"us": "https://api.sparkpost.com/api/v1", "eu": "https://api.eu.sparkpost.com/api/v1"}
 MAX_RECIPIENTS = 1000
@@ -71,6 +74,8 @@ class SparkPostSettings(ApiSettings):
         default="us",
         titles={"us": "United States", "eu": "European Union"},
     )
+    webhook_secret: Secret | None = shared_secret()
+    previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
 class SparkPost(ApiConnector[SparkPostSettings]):
@@ -115,6 +120,7 @@ class SparkPost(ApiConnector[SparkPostSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -155,6 +161,14 @@ class SparkPost(ApiConnector[SparkPostSettings]):
         data = object_in(response)
         texts = (text_at(data, "errors", 0, "message"), text_at(data, "errors", 0, "description"))
         return Said(word=text_at(data, "errors", 0, "code") or "", text=": ".join(filter(None, texts)) or None)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: SparkPostSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events in batches, and relayed messages."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.sparkpost.events import parse_webhook
+
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _check(job: Job) -> None:

@@ -29,14 +29,18 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
+from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, yes
+from genie_connect.model.event import Event
 from genie_connect.model.merge import Texts
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names
+from genie_connect.webhooks.settings import previous_secret, signing_secret
+from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.ahasend.com"}
 MAX_BATCH = 100
@@ -76,6 +80,8 @@ class AhaSendSettings(ApiSettings):
         group="advanced",
         default=False,
     )
+    webhook_secret: Secret | None = signing_secret(raw_key, help="AhaSend > Webhooks > your webhook, or your route.")
+    previous_webhook_secret: Secret | None = previous_secret(raw_key)
 
 
 class AhaSend(ApiConnector[AhaSendSettings]):
@@ -88,7 +94,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
         settings_class=AhaSendSettings,
         docs_url="https://ahasend.com/docs",
         summary="Mail by AhaSend's API, with idempotency keys.",
-        quality="silver",
+        quality="platinum",
     )
     urls = URLS
     statuses = STATUSES
@@ -117,6 +123,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
+                *events(settings is None or bool(settings.webhook_secret), signature="Standard Webhooks", inbound=True),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -163,6 +170,14 @@ class AhaSend(ApiConnector[AhaSendSettings]):
         key = job.key(*copies, longest=MAX_KEY_CHARACTERS)
         headers = {} if key is None else {"idempotency-key": key}
         return json_call(path, with_options(filled(body), job.options, self.protected), copies, headers)
+
+    @hookimpl
+    def connector_parse_webhook(self, settings: AhaSendSettings, request: WebhookRequest) -> Sequence[Event]:
+        """Events, and messages of routes."""
+        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
+        from genie_connect_contrib.ahasend.events import parse_webhook
+
+        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _check(job: Job) -> None:

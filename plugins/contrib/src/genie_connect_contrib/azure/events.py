@@ -1,0 +1,74 @@
+"""Events of Azure Communication Services, which Event Grid posts.
+
+https://learn.microsoft.com/azure/event-grid/communication-services-email-events
+
+A list of events in Event Grid's schema, or one or several in that of CloudEvents. Event Grid signs nothing. It asks
+first whether the endpoint wants its events, with an event that holds a URL: that is never fetched here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from genie_connect.contract import WebhookRequest
+from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+from genie_connect.model.secret import Secret
+from genie_connect.webhooks.bodies import json_body
+from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
+from genie_connect.webhooks.signatures import shared_key, signing_keys, verify_shared
+
+DELIVERY: Final = "Microsoft.Communication.EmailDeliveryReportReceived"
+ENGAGEMENT: Final = "Microsoft.Communication.EmailEngagementTrackingReportReceived"
+VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
+STATUSES: Final = {
+    "Delivered": Means(EventKind.DELIVERED),
+    "Bounced": Means(EventKind.BOUNCED, bounce=BounceClass.HARD),
+    "Failed": Means(EventKind.BOUNCED),
+    "Suppressed": Means(EventKind.REJECTED, reason=Reason.SUPPRESSED),
+    "Quarantined": Means(EventKind.BOUNCED, bounce=BounceClass.BLOCKED, reason=Reason.CONTENT_REJECTED),
+    "FilteredSpam": Means(EventKind.BOUNCED, bounce=BounceClass.BLOCKED, reason=Reason.CONTENT_REJECTED),
+}
+"""The field ``status`` of a delivery report. ``Expanded`` (a list was taken apart) says nothing of a delivery."""
+ENGAGEMENTS: Final = {"view": Means(EventKind.OPENED), "click": Means(EventKind.CLICKED)}
+_VALIDATES: Final = re.compile(
+    r"https://[a-z0-9.-]{1,100}\.eventgrid\.azure\.(?:net|us|cn)(?::[0-9]{2,5})?/[!-~]{1,1000}\Z"
+)
+
+
+def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> tuple[Event, ...]:
+    """The events of a webhook that comes with one of the secrets. Raises ``WebhookRejected``, and nothing else.
+
+    A subscription that asks to be confirmed gives an event of kind ``unknown`` whose ``url`` does so, for a person.
+    """
+    verify_shared(request, signing_keys(secrets, shared_key))
+    return events_of(json_body(request), _event, request)
+
+
+def _event(item: Fields) -> Event:
+    word, data = item.word("eventType") or item.word("type"), item.within("data")
+    means, url = UNKNOWN, data.text("engagementContext")
+    if word == DELIVERY:
+        means = STATUSES.get(data.word("status"), UNKNOWN)
+    elif word == ENGAGEMENT:
+        means = ENGAGEMENTS.get(data.word("engagementType").lower(), UNKNOWN)
+    elif word == VALIDATION:
+        url = data.text("validationUrl")
+        url = url if url and _VALIDATES.match(url) else None
+    times = (data, "deliveryAttemptTimeStamp"), (data, "deliveryAttemptTimestamp"), (data, "userActionTimeStamp")
+    more = (data, "userActionTimestamp"), (item, "eventTime")
+    place, name = next(
+        ((place, name) for place, name in (*times, *more) if place.get(name) is not None), (item, "time")
+    )
+    return item.event(
+        means,
+        id=item.text("id"),
+        time=place.iso(name),
+        recipient=data.address("recipient"),
+        provider_id=data.text("messageId"),
+        text="an event subscription asks to be confirmed" if word == VALIDATION else None,
+        reply=data.within("deliveryStatusDetails").text("statusMessage"),
+        url=url if means.kind is EventKind.CLICKED or word == VALIDATION else None,
+        user_agent=data.text("userAgent"),
+    )
