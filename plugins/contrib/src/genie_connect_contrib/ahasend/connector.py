@@ -80,8 +80,12 @@ class AhaSendSettings(ApiSettings):
         group="advanced",
         default=False,
     )
-    webhook_secret: Secret | None = signing_secret(raw_key, help="AhaSend > Webhooks > your webhook, or your route.")
+    webhook_secret: Secret | None = signing_secret(raw_key, help="AhaSend > Webhooks > your webhook > Secret.")
     previous_webhook_secret: Secret | None = previous_secret(raw_key)
+    inbound_secret: Secret | None = signing_secret(
+        raw_key, title="Inbound signing secret", help="AhaSend > Routes > your route > Secret."
+    )
+    previous_inbound_secret: Secret | None = previous_secret(raw_key, title="Previous inbound signing secret")
 
 
 class AhaSend(ApiConnector[AhaSendSettings]):
@@ -123,7 +127,11 @@ class AhaSend(ApiConnector[AhaSendSettings]):
                 yes("send.track_clicks"),
                 yes("send.provider_options"),
                 NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), signature="Standard Webhooks", inbound=True),
+                *events(
+                    settings is None or bool(settings.webhook_secret or settings.inbound_secret),
+                    signature="Standard Webhooks",
+                    inbound=True,
+                ),
                 SUPPRESSIONS,
                 yes("test.connection"),
                 yes("test.message"),
@@ -177,7 +185,13 @@ class AhaSend(ApiConnector[AhaSendSettings]):
         # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
         from genie_connect_contrib.ahasend.events import parse_webhook
 
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
+        return parse_webhook(_secrets(settings), request)
+
+
+def _secrets(settings: AhaSendSettings) -> Sequence[Secret | None]:
+    # One endpoint has both, and either may post only what AhaSend signed with it.
+    current = (settings.webhook_secret, settings.inbound_secret)
+    return (*current, settings.previous_webhook_secret, settings.previous_inbound_secret)
 
 
 def _check(job: Job) -> None:

@@ -100,6 +100,10 @@ class MandrillSettings(ApiSettings):
         raw_key, title="Webhook key", help="Mandrill > Settings > Webhooks > your webhook > Key."
     )
     previous_webhook_key: Secret | None = previous_secret(raw_key, title="Previous webhook key")
+    inbound_key: Secret | None = signing_secret(
+        raw_key, title="Inbound webhook key", help="Mandrill > Inbound > your domain > the key of your route."
+    )
+    previous_inbound_key: Secret | None = previous_secret(raw_key, title="Previous inbound webhook key")
     webhook_url: str | None = setting(
         title="Webhook URL",
         help="The URL exactly as Mandrill was given it, which it signs. Without it no webhook is taken.",
@@ -155,7 +159,7 @@ class Mandrill(ApiConnector[MandrillSettings]):
                 yes("send.provider_options", "beside the message itself: ip_pool, async"),
                 NO_SMTPUTF8,
                 *events(
-                    settings is None or bool(settings.webhook_key and settings.webhook_url),
+                    settings is None or bool((settings.webhook_key or settings.inbound_key) and settings.webhook_url),
                     signature="HMAC",
                     inbound=True,
                 ),
@@ -236,7 +240,13 @@ class Mandrill(ApiConnector[MandrillSettings]):
         # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
         from genie_connect_contrib.mandrill.events import parse_webhook
 
-        return parse_webhook((settings.webhook_key, settings.previous_webhook_key), settings.webhook_url, request)
+        return parse_webhook(_keys(settings), settings.webhook_url, request)
+
+
+def _keys(settings: MandrillSettings) -> Sequence[Secret | None]:
+    # One endpoint has both, and either may post only what Mandrill signed with it.
+    current = (settings.webhook_key, settings.inbound_key)
+    return (*current, settings.previous_webhook_key, settings.previous_inbound_key)
 
 
 def _own(job: Job, copy: Copy) -> dict[str, Any]:
