@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from genie_connect import Event, EventKind, Host, WebhookReceiver, WebhookRequest, hookimpl
+from genie_connect import Event, EventKind, Host, WebhookChallenge, WebhookReceiver, WebhookRequest, hookimpl
 from genie_connect.webhooks.bodies import json_body
 from genie_connect.webhooks.events import Fields, Means, events_of
 from genie_connect.webhooks.signatures import basic_key, verify_basic
@@ -31,6 +31,8 @@ class Acme(ScriptedConnector):
         """Remember it, and read its events."""
         self.requests.append(request)
         verify_basic(request, [basic_key("genie:secret-secret-secret")])
+        if request.body == b'{"challenge": 7}':
+            raise WebhookChallenge('{"response": 7}')
 
         def read(item: Fields) -> Event:
             return item.event(Means(EventKind.DELIVERED), time=request.received_at, id=item.text("id"))
@@ -138,6 +140,13 @@ async def test_an_unsigned_request_is_asked_to_sign_in(host: Host) -> None:
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")
     assert b"authorization" not in answer.body
+
+
+async def test_a_provider_that_asks_for_an_answer_reads_it(host: Host) -> None:
+    """As JSON, and from nobody whose request is not verified."""
+    answer = await ask(WebhookReceiver(host), b'{"challenge": 7}')
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, "application/json", b'{"response": 7}')
+    assert (await ask(WebhookReceiver(host), b'{"challenge": 7}', headers=())).status == 401
 
 
 async def test_an_unknown_connection_is_not_found(host: Host) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         StoreVersion,
         UnusableList,
         ValidationError,
+        WebhookChallenge,
         WebhookNeeds,
         WebhookRejected,
     )
@@ -124,6 +125,7 @@ __all__ = [
     "TestContext",
     "UnusableList",
     "ValidationError",
+    "WebhookChallenge",
     "WebhookNeeds",
     "WebhookReceiver",
     "WebhookRejected",
@@ -200,6 +202,7 @@ _HOMES = {
     "TestContext": "contract",
     "UnusableList": "errors",
     "ValidationError": "errors",
+    "WebhookChallenge": "errors",
     "WebhookNeeds": "errors",
     "WebhookReceiver": "receiver",
     "WebhookRejected": "errors",

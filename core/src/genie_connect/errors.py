@@ -13,7 +13,8 @@
     ├── NoConnection               no connection can carry the message; holds the plan that says why
     ├── UnsafeMessage              a composed message must not reach a wire: a defect of this package
     ├── WebhookRejected            a webhook request is unsigned, stale or malformed
-    │   └── WebhookNeeds           it cannot be read before the receiver has fetched a document
+    │   ├── WebhookNeeds           it cannot be read before the receiver has fetched a document
+    │   └── WebhookChallenge       it holds no event: the provider wants to read an answer
     ├── StoreError                 the store cannot be used; nothing was written in part
     │   ├── StoreUnavailable       it cannot be reached, read or written just now
     │   ├── StoreVersion           its schema is older or newer than this version needs
@@ -58,6 +59,7 @@ __all__ = [
     "UnsafeMessage",
     "UnusableList",
     "ValidationError",
+    "WebhookChallenge",
     "WebhookNeeds",
     "WebhookRejected",
 ]
@@ -235,6 +237,19 @@ class WebhookNeeds(WebhookRejected):
     def __init__(self, url: str, what: str) -> None:
         super().__init__(f"{what} has not been fetched yet", status=503, hint="the provider is to come back")
         self.url = url
+
+
+class WebhookChallenge(WebhookRejected):
+    """A webhook holds no event: its provider asks whether anybody is there who wants its events, and reads the answer.
+
+    Raised only for a request that was verified. ``answer`` is JSON, for the receiver to answer with.
+    """
+
+    code = "webhook_challenge"
+
+    def __init__(self, answer: str) -> None:
+        super().__init__("the provider asks for an answer, and sent no event", status=200)
+        self.answer = answer
 
 
 class StoreError(GenieConnectError):

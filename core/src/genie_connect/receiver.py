@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.contract import WebhookRequest
+from genie_connect.delivery.intake import WebhookResult
 from genie_connect.host import Host
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.registry.isolation import log_failure
@@ -79,35 +80,35 @@ class WebhookReceiver:
         else:
             raise ValueError(f"this application takes http, not {scope['type']}")
 
-    async def _handle(self, scope: Scope, receive: Receive) -> int:
+    async def _handle(self, scope: Scope, receive: Receive) -> WebhookResult:
         if scope["method"] == "HEAD":
-            return 200  # how some providers look whether there is anybody
+            return WebhookResult()  # how some providers look whether there is anybody
         if scope["method"] != "POST":
-            return 405
+            return WebhookResult(status=405)
         if self._places <= 0:
-            return 503
+            return WebhookResult(status=503)
         self._places -= 1
         try:
             return await self._take(scope, receive)
         except Exception as error:  # noqa: BLE001  # a defect of ours must not end the server's connection
             log_failure(_logger, error, "a webhook could not be handled")
-            return 503
+            return WebhookResult(status=503)
         finally:
             self._places += 1
 
-    async def _take(self, scope: Scope, receive: Receive) -> int:
+    async def _take(self, scope: Scope, receive: Receive) -> WebhookResult:
         path = _below_root(scope)
         headers = _joined(scope["headers"])
         received_at = self._clock.now()
         if _announced(headers) > self._max_body_bytes:
-            return 413
+            return WebhookResult(status=413)
         try:
             async with asyncio.timeout(self._read_timeout_s):
                 body = await _body(receive, self._max_body_bytes)
         except TimeoutError:
-            return 408
+            return WebhookResult(status=408)
         if body is None:
-            return 413
+            return WebhookResult(status=413)
         request = WebhookRequest(
             method="POST",
             path=path,
@@ -117,7 +118,7 @@ class WebhookReceiver:
             received_at=received_at,
         )
         name = path.strip("/").partition("/")[0]
-        return (await self._host.webhook(name, request)).status
+        return await self._host.webhook(name, request)
 
 
 def _below_root(scope: Scope) -> str:
@@ -164,9 +165,11 @@ async def _body(receive: Receive, limit: int) -> bytes | None:
             return b"".join(pieces)
 
 
-async def _answer(send: Send, status: int, *, with_body: bool) -> None:
-    body = _WORDS.get(status, b"refused\n")
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+async def _answer(send: Send, result: WebhookResult, *, with_body: bool) -> None:
+    status = result.status
+    body = result.answer.encode() or _WORDS.get(status, b"refused\n")
+    kind = b"application/json" if result.answer else b"text/plain; charset=utf-8"
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
     if status == 401:
         # Some providers send user and password only when they are asked to (Amazon SNS).
         headers.append((b"www-authenticate", b'Basic realm="webhooks", charset="UTF-8"'))

@@ -20,7 +20,7 @@ from genie_connect.delivery.connection import Connection
 from genie_connect.delivery.kept_events import EventKeeper, Match
 from genie_connect.delivery.observers import Observers
 from genie_connect.delivery.suppression import SuppressionGate
-from genie_connect.errors import GenieConnectError, WebhookNeeds, WebhookRejected
+from genie_connect.errors import GenieConnectError, WebhookChallenge, WebhookNeeds, WebhookRejected
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.fate import Fate
 from genie_connect.model.frozen import FrozenMap
@@ -46,7 +46,7 @@ class WebhookResult:
     ``accepted`` events were new, ``duplicates`` were known. Of the new ones, ``unmatched`` are about nothing we sent,
     ``unreadable`` could not be read, ``suppressed`` is how many addresses are not written to any more, and ``resolved``
     how many copies in doubt are settled. ``rejected`` says why nothing was read, and ``hint`` what to do about it;
-    neither is for the answer.
+    neither is for the answer. ``answer`` is: JSON that the provider wants to read, where it is not empty.
     """
 
     status: int = 200
@@ -58,6 +58,7 @@ class WebhookResult:
     resolved: int = 0
     rejected: str | None = None
     hint: str = ""
+    answer: str = ""
 
 
 class Intake:
@@ -87,6 +88,8 @@ class Intake:
             return WebhookResult(status=404, rejected="there is no such connection", hint="see: connections list")
         try:
             events = await self._read(connection, request)
+        except WebhookChallenge as challenge:
+            return WebhookResult(status=challenge.status, answer=challenge.answer)
         except WebhookRejected as refusal:
             _logger.info("connection %s: %s", name, refusal)
             return WebhookResult(status=refusal.status, rejected=refusal.message, hint=refusal.hint)

@@ -81,9 +81,9 @@ HOOK = Hook(
             _engagement("click", engagementContext="https://e.com/"),
             {**_KNOWN, "kind": "clicked", "url": "https://e.com/"},
         ),
-        (_event(_VALIDATION, validationCode="c", validationUrl=_VALIDATES), {"kind": "unknown", "url": _VALIDATES}),
+        (_event(_VALIDATION, validationUrl=_VALIDATES), {"kind": "unknown", "url": _VALIDATES}),
         (
-            _event(_VALIDATION, validationCode="c", validationUrl="https://evil.example/.eventgrid.azure.net/"),
+            _event(_VALIDATION, validationUrl="https://evil.example/.eventgrid.azure.net/"),
             {"kind": "unknown", "url": None},
         ),
         (

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 
-from genie_connect.errors import WebhookNeeds, WebhookRejected
+from genie_connect.errors import WebhookChallenge, WebhookNeeds, WebhookRejected
 from genie_connect.model.event import Event
 from genie_connect.model.fate import Fate
 from genie_connect.model.settings import structure_settings
 from genie_connect.webhooks.signatures import shared_key, verify_shared
-from tests.contrib.providers.events import brevo, mailgun, mailtrap, sendgrid, ses
+from tests.contrib.providers.events import azure, brevo, mailgun, mailtrap, sendgrid, ses
 from tests.contrib.providers.events.hook import MAKERS, Hook, credentials, multipart
 from tests.contrib.providers.events.hooks import HOOKS
 from tests.webhooks.schemes import NOW, TOPIC, request, sns_data, sns_request, text_key
@@ -224,6 +224,18 @@ def test_sns_is_confirmed_by_a_person_and_its_certificate_is_asked_for() -> None
     assert (greeting.kind.value, greeting.text, greeting.error) == ("unknown", "Successfully validated", None)
     with pytest.raises(WebhookNeeds):
         ses.HOOK.parse(sns_request(data, None))
+
+
+def test_event_grid_is_answered_with_the_code_that_it_sent() -> None:
+    """By who knows the secret; nothing is fetched. Beside other events, or without a code, a person confirms it."""
+    asked = {**azure.HOOK.samples[-3][0], "data": {"validationCode": "512d38b6-c7b8", "validationUrl": "https://x"}}
+    with pytest.raises(WebhookChallenge) as caught:
+        azure.HOOK.of(asked)
+    assert json.loads(caught.value.answer) == {"validationResponse": "512d38b6-c7b8"}
+    assert len(azure.HOOK.of(asked, azure.HOOK.samples[0][0])) == 2
+    with pytest.raises(WebhookRejected) as refused:
+        azure.HOOK.parse(azure.HOOK.post(azure.HOOK.body(asked), NOW, 1), key=2)
+    assert refused.value.status == 401
 
 
 def test_a_shared_secret_may_stand_in_url_header_or_path() -> None:

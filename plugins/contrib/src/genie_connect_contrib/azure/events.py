@@ -8,11 +8,13 @@ first whether the endpoint wants its events, with an event that holds a URL: tha
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from genie_connect.contract import WebhookRequest
+from genie_connect.errors import WebhookChallenge
 from genie_connect.model.event import BounceClass, Event, EventKind, Reason
 from genie_connect.model.secret import Secret
 from genie_connect.webhooks.bodies import json_body
@@ -32,6 +34,7 @@ STATUSES: Final = {
 }
 """The field ``status`` of a delivery report. ``Expanded`` (a list was taken apart) says nothing of a delivery."""
 ENGAGEMENTS: Final = {"view": Means(EventKind.OPENED), "click": Means(EventKind.CLICKED)}
+_CODE: Final = re.compile(r"[!-~]{1,200}\Z")
 _VALIDATES: Final = re.compile(
     r"https://[a-z0-9.-]{1,100}\.eventgrid\.azure\.(?:net|us|cn)(?::[0-9]{2,5})?/[!-~]{1,1000}\Z"
 )
@@ -40,10 +43,24 @@ _VALIDATES: Final = re.compile(
 def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> tuple[Event, ...]:
     """The events of a webhook that comes with one of the secrets. Raises ``WebhookRejected``, and nothing else.
 
-    A subscription that asks to be confirmed gives an event of kind ``unknown`` whose ``url`` does so, for a person.
+    A new subscription raises ``WebhookChallenge``, whose answer confirms it. Where it gives no code, or comes with
+    other events, there is an event of kind ``unknown`` whose ``url`` confirms it, for a person to open.
     """
     verify_shared(request, signing_keys(secrets, shared_key))
-    return events_of(json_body(request), _event, request)
+    data = json_body(request)
+    code = _asked(data)
+    if code is not None:
+        raise WebhookChallenge(json.dumps({"validationResponse": code}))
+    return events_of(data, _event, request)
+
+
+def _asked(data: Any) -> str | None:
+    """The code in an event that asks for it, and comes alone."""
+    alone = data[0] if isinstance(data, list) and len(data) == 1 else data
+    if not isinstance(alone, dict) or alone.get("eventType") != VALIDATION or not isinstance(alone.get("data"), dict):
+        return None
+    code = alone["data"].get("validationCode")
+    return code if isinstance(code, str) and _CODE.match(code) else None
 
 
 def _event(item: Fields) -> Event:
