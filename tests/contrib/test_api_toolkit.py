@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email.policy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import attrs
 import pytest
 
 from genie_connect import Message, SecretUnavailable, Status, ValidationError
@@ -310,3 +312,35 @@ def test_address_is_shown_as_mailbox() -> None:
     for name in ('Lovelace, Ada "the first"', "Ада", "a\\b", "x@y", ""):
         address = Address(name=name, local="ada", domain="example.com")
         assert Address.parse(str(address)) == address
+
+
+async def test_a_copy_is_composed_whole_for_those_whom_it_has_to_reach() -> None:
+    """Who has an outcome already stands in no field, Bcc names whom no other does, and all copies are as if alone."""
+    message = Message(
+        to=["ada@example.com", "bob@example.com"],
+        cc=["cy@example.com"],
+        bcc=["Dee <dee@example.com>"],
+        subject="s",
+        text="Dear {{ name }}",
+        attachments=[Attachment(filename="a.bin", content=bytes(range(256)))],
+    )
+    batch = await batch_of(message)
+    (delivery,) = batch.deliveries
+    rest = attrs.evolve(delivery, recipients=delivery.recipients[1:])
+    job = job_of(attrs.evolve(batch, deliveries=(rest,)), context(), "pigeon")
+    read = email.message_from_bytes(job.mime(job.copies[0]), policy=email.policy.default)
+    assert {name: str(read[name]) for name in ("To", "Cc", "Bcc", "Message-ID")} == {
+        "To": "bob@example.com",
+        "Cc": "cy@example.com",
+        "Bcc": "Dee <dee@example.com>",
+        "Message-ID": delivery.message_id,
+    }
+    assert [part.get_content() for part in read.walk() if not part.is_multipart()] == [
+        "Dear {{ name }}",
+        bytes(range(256)),
+    ]
+    merged = await batch_of(message, [Recipient(address=f"r{n}@example.com", merge={"name": str(n)}) for n in range(2)])
+    together = job_of(merged, context(), "pigeon")
+    for copy in together.copies:
+        assert together.mime(copy) == attrs.evolve(together, copies=(copy,)).mime(copy)
+        assert b"Bcc" not in together.mime(copy)

@@ -38,7 +38,7 @@ def _signed(
     message: Message | Composed, *keys: DkimKey, now: datetime = NOON, eight_bit: bool = False, **tags: Any
 ) -> bytes:
     plain = composed(message, eight_bit=eight_bit) if isinstance(message, Message) else message
-    result = plain.signed(DkimSigner(keys, **tags).sign(plain.head, plain.body_chunks(), now=now))
+    result = plain.below(DkimSigner(keys, **tags).sign(plain.head, plain.body_chunks(), now=now))
     wire = result.as_bytes()
     assert len(wire) == result.size_bytes
     assert wire.endswith(plain.as_bytes())
@@ -342,7 +342,7 @@ def test_fields_of_one_name_are_signed_from_the_bottom() -> None:
 def test_only_whole_fields_go_on_top(signature: bytes) -> None:
     """Anything else would end the header."""
     with pytest.raises(UnsafeMessage):
-        composed(_message()).signed(signature)
+        composed(_message()).below(signature)
 
 
 # RFC 8463 appendix A.3.

@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 
 from genie_connect.contract import SendContext
+from genie_connect.mime import CompiledMessage, compile_message, compose
+from genie_connect.mime.header import address_list
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect.model.frozen import EMPTY, FrozenMap
@@ -119,6 +121,37 @@ class Job:
             )
             for attachment in self.message.attachments
         )
+
+    def mime(self, copy: Copy) -> bytes:
+        """The copy as a whole message (RFC 5322), for a provider that takes such and reads the recipients out of it.
+
+        So To, Cc and Bcc name whom the copy has to reach, and nobody else. The provider has to take Bcc out before it
+        delivers (RFC 5322 section 3.6.3): give this to no other. Raises what ``files`` raises, and ``ValidationError``
+        for merge data that does not fit.
+        """
+        delivery = Delivery(
+            message_id=copy.message_id,
+            recipients=(),
+            to=copy.to,
+            cc=copy.cc,
+            merge=copy.merge,
+            headers=copy.own_headers,
+        )
+        if len(self.copies) == 1:
+            composed = compose(self._batch, delivery, date=self.now)
+        else:
+            composed = self._compiled.compose(delivery, date=self.now)
+        if copy.bcc:
+            composed = composed.below(address_list("Bcc", copy.bcc).encode())
+        return composed.as_bytes()
+
+    @cached_property
+    def _batch(self) -> Batch:
+        return Batch(message=self.message, sender=self.sender, deliveries=())
+
+    @cached_property
+    def _compiled(self) -> CompiledMessage:
+        return compile_message(self._batch)
 
     @property
     def merging(self) -> bool:

@@ -68,17 +68,20 @@ class Composed:
         yield next(chunks)[self._head_size_bytes :]
         yield from chunks
 
-    def signed(self, signature: bytes) -> Composed:
-        """The same message below these header fields, which are whole lines. Raises ``UnsafeMessage``."""
-        check_wire(signature)
-        if not signature.endswith(b"\r\n") or b"\r\n\r\n" in signature:
-            raise UnsafeMessage("a signature that is no header field")
+    def below(self, fields: bytes) -> Composed:
+        """The same message below these header fields, which are whole lines. Raises ``UnsafeMessage``.
+
+        For what comes last and ``check_header`` knows nothing of: a signature, or Bcc for whoever takes it out again.
+        """
+        check_wire(fields)
+        if not fields.endswith(b"\r\n") or b"\r\n\r\n" in fields:
+            raise UnsafeMessage("header fields that are none")
         return Composed(
-            size_bytes=len(signature) + self.size_bytes,
+            size_bytes=len(fields) + self.size_bytes,
             needs_8bit=self.needs_8bit,
             needs_smtputf8=self.needs_smtputf8,
-            head_size_bytes=len(signature) + self._head_size_bytes,
-            pieces=(signature + self._first, *self._pieces[1:]),
+            head_size_bytes=len(fields) + self._head_size_bytes,
+            pieces=(fields + self._first, *self._pieces[1:]),
         )
 
     def as_bytes(self) -> bytes:

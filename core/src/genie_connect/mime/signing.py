@@ -83,7 +83,7 @@ class SigningPool:
 
     def _signed(self, composed: Composed, now: datetime) -> tuple[Composed, float]:
         begun = self._timer()
-        result = composed.signed(self.signer.sign(composed.head, composed.body_chunks(), now=now))
+        result = composed.below(self.signer.sign(composed.head, composed.body_chunks(), now=now))
         took_s = self._timer() - begun
         # The least of all counts, wherever it was made: one that had to wait for something says nothing of the next.
         self._cost_s = took_s if self._cost_s is None else min(self._cost_s, took_s)
