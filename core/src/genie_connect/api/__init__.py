@@ -21,6 +21,8 @@ from genie_connect.api.call import (
 from genie_connect.api.connector import ApiConnector, ApiState
 from genie_connect.api.job import Copy, File, Job, job_of
 from genie_connect.api.multipart import FilePart, multipart_call
+from genie_connect.api.oauth import TokenSource
+from genie_connect.api.oauth_connector import OAuthConnector, OAuthState
 from genie_connect.api.settings import ApiSettings
 from genie_connect.api.steps import Account
 from genie_connect.api.tokens import Tokens, tokens_of
@@ -39,8 +41,11 @@ __all__ = [
     "File",
     "FilePart",
     "Job",
+    "OAuthConnector",
+    "OAuthState",
     "Result",
     "Said",
+    "TokenSource",
     "Tokens",
     "decoded",
     "encoded",

@@ -65,7 +65,8 @@ async def account_step(
     try:
         response = await connector.ask(state, call, _sending(context))
     except TransportError as error:
-        return _failed("account", "Account", watch, diagnosis_of(error))
+        leading = account.field if error.reason == "auth" else "base_url"
+        return _failed("account", "Account", watch, diagnosis_of(error, field=leading))
     if account.proven(response):
         return Step(id="account", title="Account", status=Status.OK, summary="the key is valid", ms=watch.ms)
     if response.ok and account.proven is not _never:

@@ -30,6 +30,8 @@ _TITLES = {
     "oversize": "The answer is too big",
     "pool": "All connections are in use",
     "refused_locally": "The request cannot be made",
+    "auth": "The provider gives no token",
+    "busy": "The provider gives no token at the moment",
 }
 _FIXES = {
     "dns": ("check the spelling of the host", "check this machine's name resolution"),

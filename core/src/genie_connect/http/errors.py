@@ -18,7 +18,7 @@ class TransportError(GenieConnectError):
     """A request had no whole answer.
 
     ``reason`` is one of ``dns``, ``connect``, ``certificate``, ``tls``, ``pool``, ``time_out``, ``closed``,
-    ``protocol``, ``oversize``, ``refused_locally``.
+    ``protocol``, ``oversize``, ``refused_locally``; for want of a token also ``auth`` and ``busy``.
     """
 
     code = "http_transport"

@@ -75,6 +75,8 @@ _NOT_SENT: dict[str, Verdict] = {
     "certificate": _deferred("tls", Retry.OTHER, "Check the host in the base URL, or give the CA that signs for it."),
     "tls": _deferred("tls", Retry.ANY, "Check that the base URL's port speaks TLS."),
     "refused_locally": _deferred("protocol", Retry.OTHER, "Check the settings of the connection."),
+    "auth": _deferred("auth", Retry.OTHER, "Check the credentials that the connection asks for a token with."),
+    "busy": _deferred("temporary", Retry.ANY, "The provider gives no token at the moment; it is asked again later."),
 }
 _NOT_CONNECTED = _deferred("connect", Retry.ANY, "The provider cannot be reached; check base URL and firewall.")
 
