@@ -31,6 +31,7 @@ from tests.contrib.providers import (
     mailjet,
     mailtrap,
     mandrill,
+    msgraph,
     postal,
     postmark,
     resend,
@@ -117,7 +118,7 @@ class ApiContract(ConnectorContract):
     def answer(self, request: HttpRequest) -> Answer:
         """To a message, that it was taken; to anything else, what the account is."""
         found = self.of.accepts(_asked(request)) if self.delivers(request) else self.of.account
-        found = found or Response(status=404)
+        found = self.of.token(request.target) or found or Response(status=404)
         return Answer(status=found.status, headers=found.headers, body=found.body)
 
     def delivers(self, request: HttpRequest) -> bool:
@@ -191,6 +192,7 @@ PROVIDERS = (
     sendgrid,
     ses,
     sparkpost,
+    msgraph,
 )
 CONTRACTS = {module.PROVIDER.id: _contract_of(module.PROVIDER) for module in PROVIDERS} | {
     contract.connector: contract for contract in (Sandbox, Smtp)

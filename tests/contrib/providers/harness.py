@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import email.policy
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from referencing import Resource
 from referencing.jsonschema import DRAFT202012
 
 from genie_connect import Registry
-from genie_connect.api import ApiConnector, ApiState
+from genie_connect.api import ApiConnector, ApiState, OAuthConnector, OAuthState
 from genie_connect.clock import SystemClock
 from genie_connect.contract import SendContext
 from genie_connect.delivery.suppression import SuppressionGate
@@ -31,6 +33,7 @@ from genie_connect.model.settings import structure_settings
 from genie_connect.registry import ConnectorHandle
 
 SECRET = "key-that-nobody-may-see"
+TOKEN = "token-that-nobody-may-see"
 SHOP = Address.parse("Shop <shop@example.com>")
 SPECS = os.environ.get("GENIE_CONNECT_PROVIDER_SPECS", "")
 
@@ -53,7 +56,8 @@ class Provider:
 
     ``accepts`` answers a good request. ``reached`` are the addresses that a request would have mail sent to. ``check``
     raises for a request that the vendor's description does not allow; ``unchecked`` are requests by path that the
-    description does not have. ``accepted_id`` is the id in ``accepts`` for a single copy.
+    description does not have. ``accepted_id`` is the id in ``accepts`` for a single copy. ``token_path`` is where
+    tokens are had; every one is ``TOKEN``.
     """
 
     connector: ApiConnector[Any]
@@ -65,6 +69,13 @@ class Provider:
     answers: Sequence[Expected]
     credentials: Mapping[str, str]
     account: Response | None = None
+    token_path: str = ""
+
+    def token(self, url: str) -> Response | None:
+        """The answer of the token endpoint, where the request goes there."""
+        if not self.token_path or url != self.token_path:
+            return None
+        return answer(200, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3599})
 
     @property
     def id(self) -> str:
@@ -84,7 +95,12 @@ class Provider:
     def state(self, client: FakeHttpClient, **more: Any) -> ApiState[Any]:
         """An open connection over a client that never leaves the process."""
         settings = self.made_settings(**more)
-        return ApiState(settings=settings, client=client, authorization=self.connector.authorization(settings))
+        authorization = self.connector.authorization(settings)
+        if isinstance(self.connector, OAuthConnector):
+            endpoint = FakeHttpClient(lambda request: self.token(request.url) or answer(404))
+            tokens = self.connector.tokens(settings, endpoint, SystemClock())
+            return OAuthState(settings=settings, client=client, authorization=authorization, tokens=tokens)
+        return ApiState(settings=settings, client=client, authorization=authorization)
 
     async def send(
         self, batch: Batch, answer: Callable[[Request], Response | TransportError] | None = None, **more: Any
@@ -181,6 +197,23 @@ def answer(status: int, body: Any = None, **headers: str) -> Response:
 def said(request: Request) -> Any:
     """The JSON of a request."""
     return json.loads(request.content)
+
+
+def whole(content: bytes) -> EmailMessage:
+    """A message as another reader has it; it must be one without defects."""
+    message = email.message_from_bytes(content, policy=email.policy.SMTP.clone(raise_on_defect=True))
+    assert isinstance(message, EmailMessage)
+    for part in message.walk():
+        if not part.is_multipart():
+            part.get_content()
+    assert all(message[name] for name in ("From", "To", "Date", "Message-ID")), message.keys()
+    return message
+
+
+def emails_in(message: EmailMessage) -> list[str]:
+    """The addresses in To, Cc and Bcc, as who reads the recipients out of a message has them."""
+    fields = [message[name] for name in ("To", "Cc", "Bcc") if message[name]]
+    return [address.addr_spec for field in fields for address in field.addresses]
 
 
 def emails(text: str | Sequence[str] | None) -> list[str]:

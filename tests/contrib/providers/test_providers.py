@@ -29,6 +29,7 @@ from tests.contrib.providers import (
     mailjet,
     mailtrap,
     mandrill,
+    msgraph,
     postal,
     postmark,
     resend,
@@ -36,7 +37,7 @@ from tests.contrib.providers import (
     ses,
     sparkpost,
 )
-from tests.contrib.providers.harness import SECRET, SHOP, Expected, Provider, answer, batch_of
+from tests.contrib.providers.harness import SECRET, SHOP, TOKEN, Expected, Provider, answer, batch_of
 from tests.contrib.providers.messages import CASES, Case, limit_cases
 
 PROVIDERS = [
@@ -51,6 +52,7 @@ PROVIDERS = [
         mailjet,
         mailtrap,
         mandrill,
+        msgraph,
         postal,
         postmark,
         resend,
@@ -135,10 +137,16 @@ async def test_an_accepted_message_has_the_providers_id(provider: Provider) -> N
 
 @each_provider
 async def test_options_of_the_provider_come_last_and_change_no_recipient(provider: Provider) -> None:
-    """They are laid over the request; one that names recipients or sender is refused before any request."""
+    """They are laid over the request; one that names recipients or sender is refused before any request.
+
+    So is every one where the request has no place for any.
+    """
     base: dict[str, Any] = {"to": ["ada@example.com"], "subject": "s", "text": "t"}
     given = {"x-genie-option": {"deep": [1, None]}}
     requests, _ = await provider.send(await batch_of(Message(**base, provider_options={provider.id: given})))
+    if not provider.connector.capabilities(None)["send.provider_options"].available:
+        assert requests == []
+        return
     assert b"x-genie-option" in requests[0].content
     for name in provider.connector.protected:
         options = {provider.id: {name.swapcase(): "eve@example.com"}}
@@ -162,14 +170,18 @@ async def test_the_same_copies_under_the_same_key_are_the_same_bytes(provider: P
 
 
 @asynccontextmanager
-async def _listening(accepts: Callable[[Request], Response]) -> AsyncIterator[tuple[str, list[Request]]]:
-    """A server on this machine that answers like the provider, and the requests that it had."""
+async def _listening(
+    provider: Provider, accepts: Callable[[Request], Response]
+) -> AsyncIterator[tuple[str, list[Request]]]:
+    """A server on this machine that answers like the provider, and the requests that it had beside those for tokens."""
     requests: list[Request] = []
 
     async def handle(call: Call) -> Answer:
         request = Request(method=call.method, url=call.target, headers=call.headers, content=call.body)
-        requests.append(request)
-        response = accepts(request)
+        response = provider.token(request.url)
+        if response is None:
+            requests.append(request)
+            response = accepts(request)
         return Answer(status=response.status, headers=response.headers, body=response.body)
 
     server = HttpServer(handle, host="127.0.0.1", port=0, max_body_bytes=50_000_000)
@@ -193,7 +205,7 @@ async def test_a_thousand_recipients_are_reached_once_within_the_limits_of_a_cal
     message = Message(from_=SHOP, to=everybody if together else (), subject="Hello", text="Dear reader")
     registry = Registry(strict=True)
     registry.register(provider.id, provider.connector)
-    async with _listening(provider.accepts) as (base_url, requests):
+    async with _listening(provider, provider.accepts) as (base_url, requests):
         settings = {**provider.settings, "base_url": base_url}
         connections = {"api": {"connector": provider.id, "settings": settings}}
         async with Host.open({"connections": connections}, registry=registry) as host:
@@ -216,7 +228,7 @@ async def test_a_connection_is_tested_without_sending_and_says_what_to_do_about_
     def accepts(request: Request) -> Response:
         return provider.accepts(request) if request.method == "POST" and provider.reached(request) else account
 
-    async with _listening(accepts) as (base_url, requests):
+    async with _listening(provider, accepts) as (base_url, requests):
         settings = provider.made_settings(base_url=base_url)
         deadline = SystemClock().monotonic() + 30
         quiet = TestContext(connection="api", deadline=deadline, default_from=SHOP)
@@ -228,7 +240,7 @@ async def test_a_connection_is_tested_without_sending_and_says_what_to_do_about_
         steps = [step async for step in provider.handle().test(settings, loud)]
         assert (steps[-1].id, steps[-1].status) == ("message", Status.OK), steps[-1]
     if provider.account is not None:
-        async with _listening(lambda _: answer(401, {"message": "no"})) as (base_url, _):
+        async with _listening(provider, lambda _: answer(401, {"message": "no"})) as (base_url, _):
             steps = [step async for step in provider.handle().test(provider.made_settings(base_url=base_url), quiet)]
         assert (steps[-1].id, steps[-1].status) == ("account", Status.FAIL)
         assert steps[-1].diagnosis is not None
@@ -238,7 +250,8 @@ async def test_a_connection_is_tested_without_sending_and_says_what_to_do_about_
 @each_provider
 async def test_the_key_goes_to_the_providers_own_hosts_only(provider: Provider) -> None:
     """Another base URL is taken on this machine, or where two settings say so, over https."""
-    for url in (provider.connector.url(provider.made_settings()), *provider.connector.urls.values()):
+    of_tokens = [provider.connector.token_url(provider.made_settings())] if provider.token_path else []
+    for url in (provider.connector.url(provider.made_settings()), *provider.connector.urls.values(), *of_tokens):
         assert url.startswith("https://")
     for wrong in ("https://evil.example", "http://192.0.2.1"):
         with pytest.raises(SettingsError) as raised:
@@ -260,4 +273,6 @@ async def test_nothing_secret_is_shown_or_logged(provider: Provider, caplog: pyt
     batch = await batch_of(Message(to=["ada@example.com"], subject="s", text="t"))
     _, outcomes = await provider.send(batch, lambda _: NoAnswer("time_out", "no answer"))
     await provider.handle().close(opened)
-    assert SECRET not in repr((state, opened, state.settings, outcomes, batch)) + caplog.text
+    said = repr((state, opened, state.settings, outcomes, batch)) + caplog.text
+    assert SECRET not in said
+    assert TOKEN not in said

@@ -69,7 +69,8 @@ from genie_connect.model.outcome import Outcome, Retry, Scope, State
 
 S = TypeVar("S", bound=ApiSettings)
 
-_WAIT = re.compile(r"(?:try again|retry|wait)\D{0,20}?(\d{1,6})\s*(ms|milli|m|h)?", re.IGNORECASE)
+# Seconds or what is named, and no year of a date.
+_WAIT = re.compile(r"(?:try again|retry|wait)\D{0,20}?(\d{1,6})(?![\d-])\s*(ms|milli|m|h)?", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "m": 60.0, "h": 3600.0}
 
 

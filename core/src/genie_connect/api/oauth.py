@@ -20,7 +20,12 @@ RENEWED_BEFORE_S = 300.0
 """How long before its end a token is renewed; a short-lived one when a fifth of its time is left."""
 UNSAID_S = 300.0
 """How long a token is used whose answer names no end."""
-_HEADERS = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+# A token lasts for an hour or so: a connection that is kept for the next one is kept for nothing.
+_HEADERS = {
+    "content-type": "application/x-www-form-urlencoded",
+    "accept": "application/json",
+    "connection": "close",
+}
 _SECRET = ("client_secret", "refresh_token", "assertion")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,16000}=*\Z")  # RFC 6750 section 2.1
 _BUSY = frozenset({408, 425, 429})

@@ -16,6 +16,11 @@ SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before
 """The row of every table: the host's list comes first, whatever list the provider keeps."""
 NO_SMTPUTF8 = no("send.international_addresses", "the provider documents no address that is not ASCII")
 """So such a copy goes by a connection that carries it (RFC 6531), and is not refused, or bent, over there."""
+KEPT = (
+    host("send.tags", "kept in our own records; the recipient sees nothing"),
+    host("send.metadata", "kept in our own records; the recipient sees nothing"),
+)
+"""The rows for who takes a whole message, in which tags and metadata have no place."""
 MIB = 1024 * 1024
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
 

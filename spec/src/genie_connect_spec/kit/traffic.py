@@ -22,6 +22,8 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{8,}={0,2}")
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _QUOTED: Final = re.compile(r"\\(.)")
 _QUOTED_BYTES: Final = re.compile(rb"\\(.)")
+_LONGER_THAN_IN_MIME: Final = 200
+"""Bytes in a line of base64 that is a whole request of several: in a message its lines have 76 (RFC 2045)."""
 _MAX_DEPTH: Final = 6
 _MAX_QUOTED_BYTES: Final = 20_000
 _MIME_HEADER: Final = re.compile(rb"(?im)^(mime-version|content-type|subject):")
@@ -50,7 +52,7 @@ def _unwrap(content: bytes, found: dict[bytes, None], depth: int) -> None:
     if content in found or depth > _MAX_DEPTH or not content:
         return
     found[content] = None
-    for unwrap in (_body, _json, _form, _mime, _base64, _unquoted):
+    for unwrap in (_long_lines, _body, _json, _form, _mime, _base64, _unquoted):
         for inner in unwrap(content):
             _unwrap(inner, found, depth + 1)
 
@@ -125,6 +127,12 @@ def _unquoted(content: bytes) -> Iterator[bytes]:
     """Without the backslashes of quoted strings, as a mailbox has them (RFC 5322 section 3.2.4)."""
     if b"\\" in content and b'"' in content and len(content) < _MAX_QUOTED_BYTES:
         yield _QUOTED_BYTES.sub(rb"\1", content)
+
+
+def _long_lines(content: bytes) -> Iterator[bytes]:
+    lines = content.split(b"\r\n")
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) > _LONGER_THAN_IN_MIME and _BASE64.fullmatch(line))
 
 
 def _base64(content: bytes) -> Iterator[bytes]:
