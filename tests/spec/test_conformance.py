@@ -26,6 +26,7 @@ from tests.contrib.providers import (
     azure,
     brevo,
     cloudflare,
+    gmail,
     mailersend,
     mailgun,
     mailjet,
@@ -193,6 +194,7 @@ PROVIDERS = (
     ses,
     sparkpost,
     msgraph,
+    gmail,
 )
 CONTRACTS = {module.PROVIDER.id: _contract_of(module.PROVIDER) for module in PROVIDERS} | {
     contract.connector: contract for contract in (Sandbox, Smtp)

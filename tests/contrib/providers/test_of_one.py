@@ -209,3 +209,80 @@ async def test_azure_signs_method_target_date_host_and_body_with_the_decoded_key
     settings = azure.PROVIDER.made_settings(access_key="endpoint=https://acme;accesskey=x")
     with pytest.raises(SecretUnavailable):
         azure.PROVIDER.connector.authorization(settings)
+
+
+async def test_a_service_account_of_google_signs_for_the_mailbox_and_for_sending_alone() -> None:
+    """Its key signs, whatever else its file names; a file that is none is found before anything leaves."""
+    import base64
+    import json
+    from urllib.parse import parse_qs
+
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from genie_connect.errors import SecretUnavailable
+    from genie_connect_contrib.gmail import GmailSettings, connector
+    from tests.contrib.providers.harness import TOKEN
+    from tests.mime.dkim_keys import rsa_pem
+    from tests.support.clock import START, FakeClock
+
+    key = {"client_email": "mailer@acme.iam.gserviceaccount.com", "private_key_id": "k1", "private_key": rsa_pem()}
+    file = json.dumps(key | {"type": "service_account", "token_uri": "https://evil.example/token"})
+    settings = GmailSettings(account="shop@example.com", service_account_key=file)
+    granted = answer(200, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3599})
+    endpoint = FakeHttpClient(lambda _: granted)
+    assert await connector.tokens(settings, endpoint, FakeClock()).bearer(9) == TOKEN
+    form = parse_qs(endpoint.requests[0].content.decode())
+    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    signed, _, signature = form["assertion"][0].rpartition(".")
+    header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in signed.split("."))
+    assert header == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
+    assert claims == {
+        "iss": "mailer@acme.iam.gserviceaccount.com",
+        "sub": "shop@example.com",
+        "scope": "https://www.googleapis.com/auth/gmail.send",
+        "aud": "https://oauth2.googleapis.com/token",
+        "iat": int(START.timestamp()),
+        "exp": int(START.timestamp()) + 3600,
+    }
+    public: Any = load_pem_private_key(rsa_pem().encode(), None).public_key()
+    public.verify(base64.urlsafe_b64decode(signature + "=="), signed.encode(), PKCS1v15(), SHA256())
+    assert "PRIVATE" not in repr(settings)
+    for wrong in ("{}", "not JSON", json.dumps(key | {"private_key": "x"}), json.dumps(key | {"private_key": None})):
+        with pytest.raises(SecretUnavailable, match="no key of a service account"):
+            connector.authorization(GmailSettings(account="shop@example.com", service_account_key=wrong))
+
+
+async def test_gmail_sends_as_nobody_whom_it_would_replace_in_silence() -> None:
+    """A From that is not the account's is refused here; and there is one way to a token."""
+    from genie_connect import SettingsError
+    from tests.contrib.providers import gmail
+
+    for sender, sent in (("SHOP@example.com", 1), ("other@example.com", 1), ("eve@example.com", 0)):
+        message = Message(from_=sender, to=["ada@example.com"], subject="s", text="t")
+        requests, (outcome,) = await gmail.PROVIDER.send(await batch_of(message))
+        assert len(requests) == sent, (sender, outcome)
+    assert (outcome.state.value, outcome.reason, outcome.retry.value) == ("rejected", "unsupported", "other")
+    for more, wrong in (
+        ({"client_secret": None}, ["client_secret"]),
+        ({"service_account_key": "{}"}, ["service_account_key"]),
+        ({"account": "Shop <shop@example.com>"}, ["account"]),
+        ({"send_as": ["nobody"]}, ["send_as"]),
+    ):
+        with pytest.raises(SettingsError) as raised:
+            gmail.PROVIDER.made_settings(**more)
+        assert [problem.path for problem in raised.value.problems] == wrong
+
+
+async def test_a_big_message_is_uploaded_to_gmail_as_it_is() -> None:
+    """With options it goes as JSON, where they have a place."""
+    from tests.contrib.providers import gmail
+
+    base: dict[str, Any] = {"to": ["ada@example.com"], "bcc": ["bea@example.com"], "subject": "s"}
+    for options, url in (({}, gmail.UPLOAD), ({"gmail": {"threadId": "18c2"}}, gmail.SEND)):
+        message = Message(**base, text="A line of a long letter.\n" * 160_000, provider_options=options)
+        (request,), outcomes = await gmail.PROVIDER.send(await batch_of(message))
+        assert request.url == url
+        assert gmail.PROVIDER.reached(request) == ["ada@example.com", "bea@example.com"]
+        assert {each.state for each in outcomes} == {State.ACCEPTED}

@@ -23,7 +23,7 @@ _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _QUOTED: Final = re.compile(r"\\(.)")
 _QUOTED_BYTES: Final = re.compile(rb"\\(.)")
 _LONGER_THAN_IN_MIME: Final = 200
-"""Bytes in a line of base64 that is a whole request of several: in a message its lines have 76 (RFC 2045)."""
+"""Bytes in a line that is the whole body of one request of several; in a message, base64 has 76 (RFC 2045)."""
 _MAX_DEPTH: Final = 6
 _MAX_QUOTED_BYTES: Final = 20_000
 _MIME_HEADER: Final = re.compile(rb"(?im)^(mime-version|content-type|subject):")
@@ -132,7 +132,8 @@ def _unquoted(content: bytes) -> Iterator[bytes]:
 def _long_lines(content: bytes) -> Iterator[bytes]:
     lines = content.split(b"\r\n")
     if len(lines) > 1:
-        yield from (line for line in lines if len(line) > _LONGER_THAN_IN_MIME and _BASE64.fullmatch(line))
+        long = (line for line in lines if len(line) > _LONGER_THAN_IN_MIME)
+        yield from (line for line in long if line[:1] == b"{" or _BASE64.fullmatch(line))
 
 
 def _base64(content: bytes) -> Iterator[bytes]:
