@@ -7,6 +7,7 @@ says what makes it. ``./dev docs`` runs this before it builds the site, and a te
 from __future__ import annotations
 
 import enum
+import errno
 import html
 import inspect
 import re
@@ -45,6 +46,7 @@ from genie_connect.config import (
 )
 from genie_connect.contract import Quality
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
+from genie_connect.http import Verdict
 from genie_connect.model.capability import HEADLINES, TITLES, Level
 from genie_connect.model.message import FEATURES
 from genie_connect.model.outcome import Retry
@@ -70,6 +72,7 @@ from genie_connect_contrib import (
     ses,
     sparkpost,
 )
+from genie_connect_contrib.local import writing
 from genie_connect_smtp.classify import Rule, reply_rules
 from genie_connect_smtp.hints import troubleshooting_markdown
 from genie_connect_spec.kit.quality import RULES, Statement, badge, read
@@ -100,6 +103,8 @@ API_CONNECTORS: dict[str, ApiConnector[Any]] = {
     )
 }
 """The API connectors that have a page."""
+LOCAL = ("sandbox", "file", "maildir")
+"""Those that end on this machine."""
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
@@ -159,7 +164,7 @@ def _settings(connector: str) -> str:
 
 
 def _registry() -> Registry:
-    return Registry.discover(allow=["smtp", "sandbox", *API_CONNECTORS], safe_mode=True, strict=True)
+    return Registry.discover(allow=["smtp", *LOCAL, *API_CONNECTORS], safe_mode=True, strict=True)
 
 
 def _limits(connector: str) -> str:
@@ -181,6 +186,17 @@ def _errors(connector: str) -> str:
             (f"`{word}`", verdict.state.value, f"`{verdict.reason}`", _AGAIN[verdict.retry], verdict.hint or "")
             for word, verdict in entries
         ],
+    )
+
+
+def _folder_errors() -> str:
+    numbers: dict[Verdict, list[str]] = {}
+    for number, verdict in writing.ERRORS.items():
+        numbers.setdefault(verdict, []).append(f"`{errno.errorcode[number]}`")
+    rows = [(", ".join(names), verdict) for verdict, names in numbers.items()] + [("any other", writing.FAILED)]
+    return table(
+        ("Error", "Outcome", "Reason", "Tried again", "What to do"),
+        [(names, v.state.value, f"`{v.reason}`", _AGAIN[v.retry], v.hint or "") for names, v in rows],
     )
 
 
@@ -534,9 +550,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "smtp-settings": lambda: _settings("smtp"),
     "smtp-troubleshooting": _troubleshooting,
     "smtp-general-replies": _general_replies,
-    "sandbox-capabilities": lambda: _short_table("sandbox"),
-    "sandbox-all-capabilities": lambda: _full_table("sandbox"),
-    "sandbox-settings": lambda: _settings("sandbox"),
+    "folder-errors": _folder_errors,
     "feature-matrix": _feature_matrix,
     "capability-names": _capability_names,
     "contract": _contract,
@@ -565,6 +579,15 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "exit-codes": _exit_codes,
     "api": _api,
+}
+PARTS |= {
+    f"{connector}-{part}": partial(make, connector)
+    for connector in LOCAL
+    for part, make in {
+        "settings": _settings,
+        "capabilities": _short_table,
+        "all-capabilities": _full_table,
+    }.items()
 }
 PARTS |= {
     f"{connector}-{part}": partial(make, connector)
