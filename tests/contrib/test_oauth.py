@@ -187,6 +187,17 @@ async def test_a_token_that_the_provider_takes_no_longer_is_renewed_once() -> No
     assert (await _sent(state)).state.value == "accepted"
 
 
+async def test_many_requests_whose_token_is_refused_ask_for_one_new_one_together() -> None:
+    """Whoever finds that somebody has renewed it already takes that one."""
+    endpoint, good = Tokens(), "Bearer token-1"
+    state = _state(endpoint, lambda request: Response(status=202 if request.headers["authorization"] == good else 401))
+    assert (await _sent(state)).state.value == "accepted"
+    good = "Bearer token-2"
+    outcomes = await asyncio.gather(*(_sent(state) for _ in range(20)))
+    assert {each.state.value for each in outcomes} == {"accepted"}
+    assert len(endpoint.client.requests) == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "reason", "retry"),
     [

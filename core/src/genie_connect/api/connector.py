@@ -65,10 +65,13 @@ from genie_connect.model.batch import Batch
 from genie_connect.model.capability import CapabilityTable
 from genie_connect.model.diagnosis import Status, Step
 from genie_connect.model.frozen import EMPTY
+from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 
 S = TypeVar("S", bound=ApiSettings)
 
+IN_THREAD_CHARACTERS = 256 * 1024
+"""Encoding so much text would hold the event loop up for some milliseconds."""
 # Seconds or what is named, and no year of a date.
 _WAIT = re.compile(r"(?:try again|retry|wait)\D{0,20}?(\d{1,6})(?![\d-])\s*(ms|milli|m|h)?", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "m": 60.0, "h": 3600.0}
@@ -168,8 +171,8 @@ class ApiConnector(Generic[S]):
             job = job_of(batch, context, self.info.id)
             if self.needs_to and not all(copy.to for copy in job.copies):
                 job = self._with_to(job, known)
-            # Attachments may be files, and files block.
-            if batch.message.attachments:
+            # Attachments may be files, and files block; much text takes its time.
+            if batch.message.attachments or _has_much_text(batch.message):
                 calls = await asyncio.to_thread(self._made, job, state.settings)
             else:
                 calls = self._made(job, state.settings)
@@ -314,6 +317,10 @@ class ApiConnector(Generic[S]):
         if verdict is None:
             verdict = verdict_of(found, overrides=self.statuses, not_accepted=self.not_accepted) or UNKNOWN
         return verdict, said.text
+
+
+def _has_much_text(message: Message) -> bool:
+    return len(message.text or "") + len(message.html or "") > IN_THREAD_CHARACTERS
 
 
 def _each(call: Call) -> Iterable[tuple[Copy, Address]]:
