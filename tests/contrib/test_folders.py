@@ -60,6 +60,7 @@ async def test_a_copy_becomes_one_eml_below_its_envelope(tmp_path: Path) -> None
     assert path.parent == tmp_path / "a" / "b"
     assert {each.provider_id for each in outcomes} == {path.name}
     assert path.stat().st_mode & 0o777 == 0o600
+    assert {folder.stat().st_mode & 0o777 for folder in (path.parent, path.parent.parent)} == {0o700}
     lines = path.read_bytes().split(b"\r\n")
     assert [line.decode() for line in lines[:4]] == [
         "X-Envelope-From: <bounces+7@example.com>",

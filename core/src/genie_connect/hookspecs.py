@@ -64,7 +64,8 @@ class ConnectorSpec:
 
         Waiting for one's turn is no second attempt: what the provider refused as too much for now (4xx, 429) may be
         handed over again before the deadline, where nothing of it was taken for anybody. Whose turn does not come is
-        ``deferred`` at stage ``plan``, with ``retry_after_s``.
+        ``deferred`` at stage ``plan``, with ``retry_after_s``. Nor is it one to ask once more with a new access token,
+        where the provider says of the old one that it has ended (401).
         """
 
     @hookspec(firstresult=True)

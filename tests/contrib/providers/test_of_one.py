@@ -286,3 +286,21 @@ async def test_a_big_message_is_uploaded_to_gmail_as_it_is() -> None:
         assert request.url == url
         assert gmail.PROVIDER.reached(request) == ["ada@example.com", "bea@example.com"]
         assert {each.state for each in outcomes} == {State.ACCEPTED}
+
+
+@pytest.mark.parametrize(("provider", "setting"), [("msgraph", "mailbox"), ("gmail", "account")])
+async def test_a_mailbox_that_there_is_not_leads_to_the_setting_that_names_it(provider: str, setting: str) -> None:
+    """The credentials are good, and the base URL is right."""
+    from importlib import import_module
+
+    from genie_connect.api.steps import account_step
+    from genie_connect.clock import SystemClock
+    from genie_connect.contract import TestContext
+
+    known = import_module(f"tests.contrib.providers.{provider}").PROVIDER
+    state = known.state(FakeHttpClient(lambda _: answer(404, {"error": {"code": "x", "message": "no such user"}})))
+    context = TestContext(connection="api", deadline=SystemClock().monotonic() + 9)
+    step = await account_step(known.connector, state, known.connector.account(state.settings), context)
+    assert step.diagnosis is not None
+    assert (step.diagnosis.field, step.diagnosis.cause) == (setting, "no such user")
+    assert step.diagnosis.fixes == (f"check the setting {setting}",)

@@ -15,6 +15,7 @@ from genie_connect.clock import Clock
 from genie_connect.errors import SecretUnavailable
 from genie_connect.http import HttpClient, NotSent, Response, TransportError
 from genie_connect.model.secret import MASK
+from genie_connect.model.text import clean_reply
 
 RENEWED_BEFORE_S = 300.0
 """How long before its end a token is renewed; a short-lived one when a fifth of its time is left."""
@@ -152,4 +153,4 @@ def _said(data: Mapping[str, Any], form: Mapping[str, str]) -> str:
     for name in _SECRET:
         if form.get(name):
             said = said.replace(form[name], MASK)
-    return said
+    return clean_reply(said)

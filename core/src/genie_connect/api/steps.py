@@ -41,6 +41,7 @@ class Account:
     ``facts`` takes what is worth showing from the JSON of a 2xx answer, and raises ``ValueError`` with what is wrong
     where it shows that mail could not be sent. ``field`` is the setting to look at where the key is refused.
     ``unproven`` recognises an answer that says that the key is good and may not ask this: a key for sending alone.
+    ``named`` is the setting that names whom or what is asked about, to look at where there is none (404).
     ``proven`` recognises one that is no success and proves the key nevertheless: what was asked for was left incomplete
     on purpose.
     """
@@ -50,6 +51,7 @@ class Account:
     content: bytes = attrs.field(default=b"", repr=False)
     facts: Callable[[Any], Mapping[str, Any]] = _nothing
     field: str = "api_key"
+    named: str | None = None
     content_type: str = "application/json"
     unproven: Callable[[Response], bool] = _never
     proven: Callable[[Response], bool] = _never
@@ -79,6 +81,9 @@ async def account_step(
             return Step(id="account", title="Account", status=Status.WARN, summary=summary, ms=watch.ms)
         field = account.field if response.status in (401, 403) else None
         diagnosis = diagnosis_of_status(response.status, field=field, server_reply=connector.said(response).text)
+        if response.status == 404 and account.named is not None:
+            fixes = (f"check the setting {account.named}",)
+            diagnosis = attrs.evolve(diagnosis, field=account.named, fixes=fixes)
         return _failed("account", "Account", watch, diagnosis)
     try:
         facts = FrozenMap(account.facts(decoded(response)))

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
+import attrs
+
 from genie_connect.api import (
     Account,
     ApiSettings,
@@ -53,14 +55,15 @@ _MIME = FrozenMap({"content-type": "text/plain", "accept": "application/json"})
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 _MAILBOX = re.compile(r"[^\s/?\\]{1,320}\Z")
 
+_NO_MAILBOX = attrs.evolve(verdicts.AUTH, hint="There is no such mailbox, or it has no licence; check the mailbox.")
 # The codes of https://learn.microsoft.com/graph/errors and, for what Exchange says (believed),
 # https://learn.microsoft.com/exchange/client-developer/web-service-reference/responsecode
 ERRORS = {
     "InvalidAuthenticationToken": verdicts.AUTH,
     "Authorization_RequestDenied": verdicts.AUTH,
     "ErrorAccessDenied": verdicts.AUTH,
-    "ErrorInvalidUser": verdicts.AUTH,
-    "MailboxNotEnabledForRESTAPI": verdicts.AUTH,
+    "ErrorInvalidUser": _NO_MAILBOX,
+    "MailboxNotEnabledForRESTAPI": _NO_MAILBOX,
     "ErrorSendAsDenied": verdicts.SENDER,
     "ErrorInvalidRecipients": verdicts.MALFORMED,
     "ErrorMimeContentInvalid": verdicts.MALFORMED,
@@ -184,7 +187,7 @@ class Msgraph(OAuthConnector[MsgraphSettings]):
     def account(self, settings: MsgraphSettings) -> Account:
         """The user behind the mailbox, whom only an app with the permission User.Read.All may look at."""
         path = f"{_user(settings)}?$select=displayName,mail,userPrincipalName"
-        return Account(path=path, field="client_secret", facts=_facts, unproven=_may_not_look)
+        return Account(path=path, field="client_secret", named="mailbox", facts=_facts, unproven=_may_not_look)
 
     def calls(self, job: Job, settings: MsgraphSettings) -> Iterable[Call]:
         """One copy in each: its bytes in base64, as ``text/plain``."""

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+import attrs
+
 from genie_connect.api import (
     Account,
     ApiSettings,
@@ -45,6 +47,9 @@ MAX_JSON_BYTES = 3_500_000
 """What goes as JSON: it is believed that 5 MB may, and base64 makes four bytes of three."""
 _MIME = FrozenMap({"content-type": "message/rfc822", "accept": "application/json"})
 
+_NO_MAIL = attrs.evolve(
+    verdicts.AUTH, hint="Gmail is not on for the account, or the service account may not speak for it; check both."
+)
 # https://developers.google.com/workspace/gmail/api/guides/handle-errors
 ERRORS = {
     "authError": verdicts.AUTH,
@@ -53,7 +58,7 @@ ERRORS = {
     "accessNotConfigured": verdicts.AUTH,  # believed, as the next but two
     "rateLimitExceeded": verdicts.THROTTLED,
     "userRateLimitExceeded": verdicts.THROTTLED,
-    "failedPrecondition": verdicts.AUTH,
+    "failedPrecondition": _NO_MAIL,
     "dailyLimitExceeded": verdicts.QUOTA,
     "badRequest": verdicts.MALFORMED,
     "invalidArgument": verdicts.MALFORMED,
@@ -193,7 +198,7 @@ class Gmail(OAuthConnector[GmailSettings]):
         """The profile, which a token for sending alone may not read."""
         field = "refresh_token" if settings.service_account_key is None else "service_account_key"
         path = f"/gmail/v1/users/{quote(settings.account, safe='@')}/profile"
-        return Account(path=path, field=field, facts=_profile, unproven=_may_not_read)
+        return Account(path=path, field=field, named="account", facts=_profile, unproven=_may_not_read)
 
     def calls(self, job: Job, settings: GmailSettings) -> Iterable[Call]:
         """One copy in each: in base64 as a field of JSON, or as it is where that would be too much."""

@@ -39,6 +39,7 @@ from genie_connect_contrib.local.writing import (
     NotFlushed,
     UnreadableAttachment,
     attached,
+    make_folder,
     verdict_of,
     write_new,
 )
@@ -63,7 +64,7 @@ class FolderSettings:
     )
     create: bool = setting(
         title="Make the folder",
-        help="Make it, and those above it, where it is not there. Nobody but its owner may look into it.",
+        help="Make it, and those above it, where they are not there; only their owner may look into them.",
         default=True,
     )
 
@@ -238,7 +239,7 @@ class FolderConnector:
     def _make_folders(self, settings: FolderSettings) -> None:
         for folder in self.folders(settings):
             if settings.create:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
             elif not folder.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "there is no such folder")
 

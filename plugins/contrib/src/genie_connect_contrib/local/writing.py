@@ -85,6 +85,16 @@ def write_new(temporary: Path, final: Path, chunks: Iterable[bytes]) -> None:
         raise NotFlushed(error.strerror or "the folder cannot be flushed") from None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there: for their owner alone. Raises ``OSError``."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)  # another process may be making it too
+    flush_folder(folder.parent)
+
+
 def flush_folder(folder: Path) -> None:
     """Have the names in a folder on the disk. Raises ``OSError``."""
     if os.name == "nt":
