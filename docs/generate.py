@@ -24,6 +24,7 @@ import genie_connect
 from genie_connect import (
     Attachment,
     Attempt,
+    DoubtfulCopy,
     Event,
     Message,
     Outcome,
@@ -571,6 +572,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "receipt-fields": lambda: _fields(Receipt),
     "outcome-fields": lambda: _fields(Outcome),
     "attempt-fields": lambda: _fields(Attempt),
+    "doubtful-copy-fields": lambda: _fields(DoubtfulCopy),
     "plan-fields": lambda: _fields(Plan),
     "passed-over-fields": lambda: _fields(PassedOver),
     "emulated-fields": lambda: _fields(Emulated),

@@ -16,6 +16,7 @@ import pytest
 
 from genie_connect import (
     BroadcastStateError,
+    DoubtfulCopy,
     Host,
     Message,
     State,
@@ -139,12 +140,18 @@ class TestServers:
                 provider.behave(Behaviour(reply=Sent.CLOSED, accept=True))
                 receipt = await host.send(letter(ADA))
                 assert receipt.outcomes[ADA].state is State.UNKNOWN
+                lost = DoubtfulCopy(message_id=receipt.message_id, recipient=ADA)
+                earlier = await host.receipt(receipt.id or 0)
+                assert earlier is not None
+                for each in (receipt, earlier):
+                    assert {copy for attempt in each.attempts for copy in attempt.in_doubt} == {lost}
                 provider.behave(Behaviour())
                 assert await host.reconcile() == 1
                 assert await host.unknown() == ()
                 kept = await host.receipt(receipt.id or 0)
                 assert kept is not None
                 assert kept.outcomes[ADA].state is State.ACCEPTED
+                assert not any(attempt.in_doubt for attempt in kept.attempts)
                 assert await host.reconcile() == 0
             assert len(provider.messages) == 1
 

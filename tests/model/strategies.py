@@ -19,7 +19,7 @@ from genie_connect.model.inbound import InboundFile, InboundMessage
 from genie_connect.model.message import Message, Purpose
 from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
 from genie_connect.model.plan import Emulated, PassedOver, Plan
-from genie_connect.model.receipt import Attempt, Receipt
+from genie_connect.model.receipt import Attempt, DoubtfulCopy, Receipt
 
 LINES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf", "Zl", "Zp"]), max_size=40).filter(
     lambda line: text.line_problem(line) is None
@@ -120,6 +120,7 @@ ATTEMPTS = st.builds(
     recipients=st.integers(0, 10**6),
     ms=st.integers(0, 10**9),
     started=st.none() | TIMES,
+    in_doubt=st.lists(st.builds(DoubtfulCopy, message_id=TEXTS, recipient=TEXTS), max_size=2).map(tuple),
 )
 RECEIPTS = st.builds(
     Receipt,

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from genie_connect.model.outcome import Outcome, Outcomes, Retry, Scope, State
     from genie_connect.model.plan import Plan
     from genie_connect.model.provider_template import ProviderTemplate
-    from genie_connect.model.receipt import Attempt, Receipt
+    from genie_connect.model.receipt import Attempt, DoubtfulCopy, Receipt
     from genie_connect.model.secret import Secret
     from genie_connect.model.settings import setting, settings
     from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
@@ -77,6 +77,7 @@ __all__ = [
     "ContractViolation",
     "Delivery",
     "Diagnosis",
+    "DoubtfulCopy",
     "EngineUnavailable",
     "Event",
     "EventKind",
@@ -154,6 +155,7 @@ _HOMES = {
     "ContractViolation": "errors",
     "Delivery": "model.batch",
     "Diagnosis": "model.diagnosis",
+    "DoubtfulCopy": "model.receipt",
     "EngineUnavailable": "errors",
     "Event": "model.event",
     "EventKind": "model.event",

@@ -78,7 +78,10 @@ class ConnectorSpec:
 
     @hookspec(firstresult=True)
     def connector_lookup(self, state: Any, attempt: Attempt) -> Awaitable[Sequence[Outcome]] | None:
-        """Coroutine: what the provider knows of an attempt whose outcome is ``unknown``."""
+        """Coroutine: what the provider knows of an attempt whose outcome is ``unknown``.
+
+        ``attempt.in_doubt`` says whose. Whom the provider knows nothing of is left out: that proves nothing.
+        """
 
     @hookspec(firstresult=True)
     def connector_close(self, state: Any) -> Awaitable[None] | None:

@@ -170,7 +170,8 @@ class AttemptLoop:
             return
         outcomes = named(outcomes, connection.name)
         ms = round((self._clock.monotonic() - started) * 1000)
-        record = attempt_record(attempt_id, connection, outcomes, ms, started_at)
+        ids = (self._deliveries[pending.delivery].message_id for pending in group)
+        record = attempt_record(attempt_id, connection, outcomes, ms, started_at, ids)
         self.attempts.append(record)
         await self._write_down(record, outcomes)
         verdict = about_connection(outcomes)

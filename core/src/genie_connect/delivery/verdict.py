@@ -9,14 +9,20 @@ import attrs
 
 from genie_connect.delivery.connection import Connection
 from genie_connect.model.outcome import Outcome, Scope, State
-from genie_connect.model.receipt import Attempt
+from genie_connect.model.receipt import Attempt, DoubtfulCopy
 
 
 def attempt_record(
-    attempt_id: str, connection: Connection, outcomes: Sequence[Outcome], ms: int, started: datetime
+    attempt_id: str,
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    ms: int,
+    started: datetime,
+    message_ids: Iterable[str],
 ) -> Attempt:
-    """What a receipt keeps of an attempt that took ``ms`` milliseconds."""
+    """What a receipt keeps of an attempt that took ``ms`` milliseconds; ``message_ids`` are in the outcomes' order."""
     states = {outcome.state for outcome in outcomes}
+    doubtful = _in_doubt(outcomes, message_ids) if State.UNKNOWN in states else ()
     telling = next((outcome for outcome in outcomes if outcome.state is not State.ACCEPTED), outcomes[0])
     stages = {outcome.stage for outcome in outcomes}
     return Attempt(
@@ -30,6 +36,15 @@ def attempt_record(
         recipients=len(outcomes),
         ms=ms,
         started=started,
+        in_doubt=doubtful,
+    )
+
+
+def _in_doubt(outcomes: Iterable[Outcome], message_ids: Iterable[str]) -> tuple[DoubtfulCopy, ...]:
+    return tuple(
+        DoubtfulCopy(message_id=message_id, recipient=outcome.recipient)
+        for outcome, message_id in zip(outcomes, message_ids, strict=True)
+        if outcome.state is State.UNKNOWN
     )
 
 

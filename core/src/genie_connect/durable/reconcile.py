@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from genie_connect.durable.ledger import Ledger
 from genie_connect.errors import GenieConnectError, NothingUnknown
 from genie_connect.model.outcome import Outcome, State
-from genie_connect.model.receipt import Attempt
+from genie_connect.model.receipt import Attempt, DoubtfulCopy
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.unknown import Resolution, ResolvedBy, UnknownCopy
 
@@ -46,7 +46,7 @@ async def _ask(ledger: Ledger, host: LooksUp, copies: Iterable[UnknownCopy]) -> 
             by_attempt.setdefault(copy.attempt_id, []).append(copy)
     for group in by_attempt.values():
         try:
-            found = await host.lookup(_attempt(group[0]))
+            found = await host.lookup(_attempt(group))
         except (GenieConnectError, TimeoutError) as error:
             log_failure(_logger, error, "connection %s could not be asked", group[0].connection)
             continue
@@ -69,12 +69,14 @@ async def _take_in(ledger: Ledger, group: Iterable[UnknownCopy], found: Iterable
     return resolved
 
 
-def _attempt(copy: UnknownCopy) -> Attempt:
+def _attempt(copies: Sequence[UnknownCopy]) -> Attempt:
+    first = copies[0]
     return Attempt(
-        id=copy.attempt_id or "",
-        connection=copy.connection or "",
+        id=first.attempt_id or "",
+        connection=first.connection or "",
         stage="final",
         outcome="unknown",
-        recipients=copy.recipients or 1,
-        started=None if copy.started is None else datetime.fromtimestamp(copy.started, UTC),
+        recipients=first.recipients or 1,
+        started=None if first.started is None else datetime.fromtimestamp(first.started, UTC),
+        in_doubt=tuple([DoubtfulCopy(message_id=each.message_id, recipient=each.recipient) for each in copies]),
     )

@@ -12,11 +12,20 @@ from genie_connect.model.plan import Plan
 
 
 @attrs.frozen(kw_only=True)
+class DoubtfulCopy:
+    """A copy of whose hand-over nobody knows what became of it: our Message-ID, and the bare address it went to."""
+
+    message_id: str
+    recipient: str
+
+
+@attrs.frozen(kw_only=True)
 class Attempt:
     """One try to hand a batch to one connection.
 
     ``stage`` is how far it came (``final`` is the answer to the whole message), ``outcome`` what came of it:
-    a state, or ``partial`` where recipients differ. ``ms`` is wall time in milliseconds.
+    a state, or ``partial`` where recipients differ. ``ms`` is wall time in milliseconds, ``started`` when it began.
+    ``in_doubt`` are those whose outcome is ``unknown``: what a provider can be asked after.
     """
 
     id: str
@@ -29,6 +38,7 @@ class Attempt:
     recipients: int = 1
     ms: int = 0
     started: datetime | None = None
+    in_doubt: tuple[DoubtfulCopy, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -7,13 +7,14 @@ down with its first hand-over, belongs to its process alone, and ends with that.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
 import sqlalchemy as sa
 
-from genie_connect.model.outcome import Outcome
-from genie_connect.model.receipt import Attempt
+from genie_connect.model.outcome import Outcome, State
+from genie_connect.model.receipt import Attempt, DoubtfulCopy
 from genie_connect.store.accepting import Accepted, Accepting, AcceptItem, NewSend
 from genie_connect.store.claims import Claim, HandOver
 from genie_connect.store.database import Database
@@ -89,9 +90,12 @@ class Sends:
             row = (await connection.execute(_SEND, bound)).one_or_none()
             if row is None:
                 return None
-            known = await connection.execute(_OUTCOMES, bound)
+            known = (await connection.execute(_OUTCOMES, bound)).all()
             outcomes_by_position = {each.position: from_row(each) for each in known}
-            tried = tuple(_attempt(each) for each in await connection.execute(_ATTEMPTS, bound))
+            doubtful = _in_doubt(row.message_id, known)
+            tried = tuple(
+                _attempt(each, doubtful.get(each.id, [])) for each in await connection.execute(_ATTEMPTS, bound)
+            )
         return SendRecord(
             unit=unit,
             state=UnitState(row.state),
@@ -107,7 +111,17 @@ class Sends:
             return list((await connection.execute(_BY_MESSAGE_ID, bound)).scalars())
 
 
-def _attempt(row: AnyRow) -> Attempt:
+def _in_doubt(message_id: str, known: Iterable[AnyRow]) -> dict[str, list[DoubtfulCopy]]:
+    """By attempt, whose hand-over had no answer."""
+    found: dict[str, list[DoubtfulCopy]] = {}
+    for row in known:
+        if row.state == State.UNKNOWN.value and row.attempt_id is not None:
+            copy = DoubtfulCopy(message_id=message_id, recipient=row.recipient)
+            found.setdefault(row.attempt_id, []).append(copy)
+    return found
+
+
+def _attempt(row: AnyRow, in_doubt: Iterable[DoubtfulCopy]) -> Attempt:
     return Attempt(
         id=row.id,
         connection=row.connection,
@@ -119,6 +133,7 @@ def _attempt(row: AnyRow) -> Attempt:
         recipients=row.recipients,
         ms=row.ms or 0,
         started=from_seconds(row.started),
+        in_doubt=tuple(in_doubt),
     )
 
 
