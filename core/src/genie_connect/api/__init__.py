@@ -23,6 +23,7 @@ from genie_connect.api.job import Copy, File, Job, job_of
 from genie_connect.api.multipart import FilePart, multipart_call
 from genie_connect.api.oauth import TokenSource
 from genie_connect.api.oauth_connector import OAuthConnector, OAuthState
+from genie_connect.api.records import Entry, items_at, moment_of, outcomes_of, window_of
 from genie_connect.api.settings import ApiSettings
 from genie_connect.api.steps import Account
 from genie_connect.api.tokens import Tokens, tokens_of
@@ -38,6 +39,7 @@ __all__ = [
     "ApiState",
     "Call",
     "Copy",
+    "Entry",
     "File",
     "FilePart",
     "Job",
@@ -50,12 +52,16 @@ __all__ = [
     "decoded",
     "encoded",
     "filled",
+    "items_at",
     "job_of",
     "json_call",
+    "moment_of",
     "multipart_call",
     "object_in",
+    "outcomes_of",
     "text_at",
     "tokens_of",
     "verdicts",
+    "window_of",
     "with_options",
 ]

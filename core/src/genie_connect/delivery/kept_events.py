@@ -8,9 +8,8 @@ from typing import Final, Protocol
 
 import attrs
 
-from genie_connect.errors import ValidationError
-from genie_connect.model.address import Address
 from genie_connect.model.event import Event
+from genie_connect.model.same import bracketed, same_mailbox
 
 MOST_IDS: Final = 100_000
 MOST_MESSAGES: Final = 20_000
@@ -121,16 +120,3 @@ def addressed(event: Event, recipients: Sequence[str]) -> str | None:
     if event.recipient is None:
         return recipients[0] if len(recipients) == 1 else None
     return next((each for each in recipients if same_mailbox(each, event.recipient)), None)
-
-
-def same_mailbox(one: str, other: str) -> bool:
-    """Whether two bare addresses are found under the same spelling."""
-    try:
-        return one == other or Address.parse(one).key == Address.parse(other).key
-    except ValidationError:
-        return False
-
-
-def bracketed(message_id: str) -> str:
-    """A Message-ID between its angle brackets, which some providers leave out."""
-    return f"<{message_id.strip().strip('<>')}>"

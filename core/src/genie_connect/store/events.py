@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from genie_connect.delivery.kept_events import Match, Taken, addressed, bracketed, same_mailbox
+from genie_connect.delivery.kept_events import Match, Taken, addressed
 from genie_connect.errors import NothingUnknown
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.outcome import State
+from genie_connect.model.same import bracketed, same_mailbox
 from genie_connect.store import packing
 from genie_connect.store.database import Database
 from genie_connect.store.schema import chunks, outcomes, sends

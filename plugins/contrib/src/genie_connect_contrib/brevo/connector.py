@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
+    ATTEMPT,
     MESSAGE_ID,
     Account,
     ApiConnector,
     ApiSettings,
+    ApiState,
     Call,
     Copy,
     Job,
@@ -33,11 +35,14 @@ from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
-from genie_connect.model.capability import CapabilityTable, conditional, no, yes
+from genie_connect.model.capability import Capability, CapabilityTable, conditional, no, yes
 from genie_connect.model.event import Event
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
+from genie_connect_contrib.brevo.lookup import look_up, tag_of
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
 
 URLS = {"": "https://api.brevo.com/v3"}
@@ -76,6 +81,12 @@ class BrevoSettings(ApiSettings):
     check_only: bool = setting(
         title="Check only",
         help="Brevo checks what it gets and sends nothing (its sandbox mode).",
+        group="advanced",
+        default=False,
+    )
+    tag_attempts: bool = setting(
+        title="Tag each hand-over",
+        help="So that Brevo can be asked after one without an answer. Its statistics then show a tag for each.",
         group="advanced",
         default=False,
     )
@@ -122,6 +133,7 @@ class Brevo(ApiConnector[BrevoSettings]):
                 NO_SMTPUTF8,
                 *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
+                _lookup(settings),
                 yes("test.connection"),
                 yes("test.message"),
             ),
@@ -142,7 +154,7 @@ class Brevo(ApiConnector[BrevoSettings]):
             groups.setdefault(repr((copy.headers, copy.metadata)), []).append(copy)
         for copies in groups.values():
             # Versions share their header fields, so there is no Message-ID for each of several.
-            known = {MESSAGE_ID: copies[0].message_id} if len(copies) == 1 else {}
+            known = {MESSAGE_ID: copies[0].message_id} if len(copies) == 1 else {ATTEMPT: job.attempt_id}
             body = _shared(job, copies[0], {**copies[0].metadata, **known}, settings)
             if len(copies) == 1:
                 body |= _own(job, copies[0])
@@ -168,12 +180,22 @@ class Brevo(ApiConnector[BrevoSettings]):
         return Said(word=word, text=text)
 
     @hookimpl
+    async def connector_lookup(self, state: ApiState[BrevoSettings], attempt: Attempt) -> Sequence[Outcome]:
+        """Whom Brevo took in an attempt, or refused afterwards, where attempts are tagged."""
+        return await look_up(self, state, attempt)
+
+    @hookimpl
     def connector_parse_webhook(self, settings: BrevoSettings, request: WebhookRequest) -> Sequence[Event]:
         """Events and inbound messages."""
         # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
         from genie_connect_contrib.brevo.events import parse_webhook
 
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
+
+
+def _lookup(settings: BrevoSettings | None) -> Capability:
+    note = "where attempts are tagged (tag_attempts)"
+    return conditional("lookup", note) if settings is None or settings.tag_attempts else no("lookup", note)
 
 
 _CONTENT = ("subject", "htmlContent", "textContent")
@@ -192,7 +214,7 @@ def _shared(job: Job, first: Copy, metadata: Mapping[str, str], settings: BrevoS
         "replyTo": email_name(message.reply_to[0]) if message.reply_to else None,
         "headers": headers,
         "attachment": [{"name": file.filename, "content": file.content} for file in job.files],
-        "tags": list(message.tags),
+        "tags": [*message.tags, *([tag_of(job.attempt_id)] if settings.tag_attempts else [])],
         "scheduledAt": message.send_at.isoformat() if message.send_at else None,
         "templateId": int(message.template.id) if message.template else None,
     }

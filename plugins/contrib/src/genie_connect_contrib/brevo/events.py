@@ -20,6 +20,7 @@ from genie_connect.webhooks.bodies import MAX_INBOUND_BYTES, json_body
 from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
 from genie_connect.webhooks.inbound import arrived, header_pairs, inbound_message
 from genie_connect.webhooks.signatures import shared_key, signing_keys, verify_shared
+from genie_connect_contrib.brevo.lookup import attempt_of
 
 METADATA: Final = "X-Mailin-custom"
 _OPENED: Final = Means(EventKind.OPENED)
@@ -57,6 +58,7 @@ def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> 
 
 
 def _event(item: Fields) -> Event:
+    given = item.texts("tags") or item.texts("tag")
     # All other times are in the time zone of the account.
     epoch = "ts_epoch" if item.get("ts_epoch") is not None else "ts_event"
     return item.event(
@@ -67,7 +69,7 @@ def _event(item: Fields) -> Event:
         reply=item.text("reason"),
         url=item.text("link"),
         user_agent=item.text("user_agent"),
-        tags=item.texts("tags") or item.texts("tag"),
+        tags=tuple([tag for tag in given if attempt_of(tag) is None]),
         metadata=_metadata(item),
     )
 

@@ -16,6 +16,7 @@ from genie_connect.api import (
     Account,
     ApiConnector,
     ApiSettings,
+    ApiState,
     Call,
     Copy,
     FilePart,
@@ -38,11 +39,14 @@ from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
+from genie_connect.model.outcome import Outcome
 from genie_connect.model.plain_data import thawed
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
+from genie_connect_contrib.mailgun.lookup import look_up
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
 
 URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
@@ -149,6 +153,7 @@ class Mailgun(ApiConnector[MailgunSettings]):
                     inbound=True,
                 ),
                 SUPPRESSIONS,
+                conditional("lookup", "where the key may read the domain's events"),
                 yes("test.connection"),
                 yes("test.message"),
             ),
@@ -201,6 +206,11 @@ class Mailgun(ApiConnector[MailgunSettings]):
         """``{"message": ...}``, or plain text."""
         text = text_at(object_in(response), "message") or response.body[:500].decode("utf-8", "replace")
         return Said(word=next((word for word, pattern in _SAID.items() if pattern.search(text)), ""), text=text or None)
+
+    @hookimpl
+    async def connector_lookup(self, state: ApiState[MailgunSettings], attempt: Attempt) -> Sequence[Outcome]:
+        """Whom Mailgun took in an attempt, or refused afterwards, where the key may read events."""
+        return await look_up(self, state, attempt)
 
     @hookimpl
     def connector_parse_webhook(self, settings: MailgunSettings, request: WebhookRequest) -> Sequence[Event]:

@@ -13,6 +13,7 @@ from genie_connect.api import (
     Account,
     ApiConnector,
     ApiSettings,
+    ApiState,
     Call,
     Copy,
     File,
@@ -32,11 +33,14 @@ from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import signing_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes, tag_words
+from genie_connect_contrib.resend.lookup import look_up
+from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes, message_id_word, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
@@ -123,6 +127,7 @@ class Resend(ApiConnector[ResendSettings]):
                 NO_SMTPUTF8,
                 *events(settings is None or bool(settings.webhook_secret), signature="Standard Webhooks", inbound=True),
                 SUPPRESSIONS,
+                conditional("lookup", "where the key has full access; among the latest 2,000 messages"),
                 yes("test.connection"),
                 yes("test.message"),
             ),
@@ -153,6 +158,11 @@ class Resend(ApiConnector[ResendSettings]):
         answers = data.get("data") if isinstance(data, dict) and "data" in data else [data]
         ids = [text_at(answer, "id") for answer in answers] if isinstance(answers, list) else []
         return [Result(provider_id=each) if each else Result(verdict=verdicts.UNKNOWN, text="no id") for each in ids]
+
+    @hookimpl
+    async def connector_lookup(self, state: ApiState[ResendSettings], attempt: Attempt) -> Sequence[Outcome]:
+        """Whom Resend took in an attempt, where the key may list messages."""
+        return await look_up(self, state, attempt)
 
     @hookimpl
     def connector_parse_webhook(self, settings: ResendSettings, request: WebhookRequest) -> Sequence[Event]:
@@ -192,7 +202,10 @@ def _own(copy: Copy, job: Job) -> dict[str, Any]:
         "headers": copy.headers,
         "tags": [
             {"name": name, "value": value}
-            for name, value in tag_words("Resend", job.message.tags, copy.metadata).items()
+            for name, value in {
+                **tag_words("Resend", job.message.tags, copy.metadata),
+                **message_id_word(copy.message_id),
+            }.items()
         ],
     }
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from genie_connect.contract import WebhookRequest
-from genie_connect.model.event import BounceClass, Event, EventKind, Reason
+from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind, Reason
 from genie_connect.model.secret import Secret
 from genie_connect.webhooks.bodies import json_body
 from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
 from genie_connect.webhooks.inbound import arrived, header_pairs, inbound_message
 from genie_connect.webhooks.signatures import SVIX_HEADERS, signing_key, signing_keys, verify_standard
-from genie_connect_contrib.shared import tags_and_metadata
+from genie_connect_contrib.shared import message_id_of, tags_and_metadata
 
 KINDS: Final = {
     "email.scheduled": Means(EventKind.QUEUED),
@@ -54,13 +54,16 @@ def _event(item: Fields, webhook_id: str) -> Event:
     data = item.within("data")
     bounce, said = data.within("bounce"), data.within("failed")
     diagnosis = bounce.texts("diagnosticCode") or data.within("suppressed").texts("diagnosticCode")
-    tags, metadata = tags_and_metadata(data.metadata("tags"))
+    given = dict(data.metadata("tags"))
+    message_id = message_id_of(given.pop(MESSAGE_ID, ""))
+    tags, metadata = tags_and_metadata(given)
     to = data.texts("to")
     return item.event(
         KINDS.get(item.word("type"), UNKNOWN),
         id=webhook_id,
         time=item.iso("created_at"),
         recipient=Fields({"to": to[0]}).address("to") if len(to) == 1 else None,
+        message_id=message_id,
         provider_id=data.text("email_id"),
         bounce=BOUNCES.get(bounce.word("type")),
         reason=REASONS.get(bounce.word("subType")) or FAILED.get(said.word("reason")),

@@ -15,6 +15,7 @@ from genie_connect.api import (
     Account,
     ApiConnector,
     ApiSettings,
+    ApiState,
     Call,
     Copy,
     Job,
@@ -37,10 +38,13 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
 from genie_connect.model.merge import Texts
 from genie_connect.model.message import Purpose
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
 from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, events, mailboxes
+from genie_connect_contrib.sparkpost.lookup import look_up
 
 URLS = {"us": "https://api.sparkpost.com/api/v1", "eu": "https://api.eu.sparkpost.com/api/v1"}
 MAX_RECIPIENTS = 1000
@@ -122,6 +126,7 @@ class SparkPost(ApiConnector[SparkPostSettings]):
                 NO_SMTPUTF8,
                 *events(settings is None or bool(settings.webhook_secret), inbound=True),
                 SUPPRESSIONS,
+                conditional("lookup", "where the key has the right Events Search: Read-only"),
                 yes("test.connection"),
                 yes("test.message"),
             ),
@@ -169,6 +174,11 @@ class SparkPost(ApiConnector[SparkPostSettings]):
         from genie_connect_contrib.sparkpost.events import parse_webhook
 
         return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
+
+    @hookimpl
+    async def connector_lookup(self, state: ApiState[SparkPostSettings], attempt: Attempt) -> Sequence[Outcome]:
+        """Whom SparkPost took in an attempt, or refused afterwards, where the key may search events."""
+        return await look_up(self, state, attempt)
 
 
 def _check(job: Job) -> None:
