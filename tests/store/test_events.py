@@ -68,6 +68,8 @@ class Store:
             await connection.execute(sa.insert(table), row(table, **mine, unit_id=unit, **values))
             doubt = {"unit_id": unit, "position": position, "recipient": ADA, "state": "unknown", "retry": "never"}
             await connection.execute(sa.insert(schema.outcomes), row(schema.outcomes, **mine, **doubt))
+            attempt = {"id": f"a{kind}", "connection": "primary", "positions": bitmap.dump(bitmap.full(position + 1))}
+            await connection.execute(sa.insert(schema.attempts), row(schema.attempts, **mine, unit_id=unit, **attempt))
         return unit
 
     async def outcome(self, unit: int) -> tuple[str, str | None, int]:
@@ -150,6 +152,23 @@ async def test_an_event_settles_a_copy_in_doubt(store: Store, kind: EventKind, s
     assert taken == Taken(new=2, resolved=2)
     assert await store.outcome(send) == (state, "event", 0)
     assert await store.outcome(chunk) == (state, "event", 0)
+
+
+async def test_an_event_that_names_the_attempt_settles_a_copy_in_doubt(store: Store) -> None:
+    """With the recipient, however it is spelt; not by another connection, nor for somebody who was not in it."""
+    chunk, _ = await store.doubtful_chunk()
+    named = {"attempt_id": "a2", "text": "250 queued"}
+    for connection, given in (
+        ("other", event(**named)),
+        ("primary", event(**named, id_="e2", recipient="eve@example.com")),
+        ("primary", event(**named, id_="e3", recipient=None)),
+        ("primary", event(attempt_id="a9", id_="e4")),
+    ):
+        assert await store.log.append(connection, [given]) == Taken(new=1, resolved=0)
+    found = event(**named, id_="e5", recipient="ada@EXAMPLE.com")
+    assert await store.log.append("primary", [found]) == Taken(new=1, resolved=1)
+    assert await store.outcome(chunk) == ("accepted", "event", 0)
+    assert [place for _, *place in await store.kept()].count([chunk, 1]) == 1
 
 
 async def test_an_event_that_proves_nothing_leaves_the_doubt(store: Store) -> None:

@@ -10,8 +10,22 @@ from typing import Any
 import attrs
 import pytest
 
-from genie_connect import Event, Host, Message, Purpose, WebhookRequest, WebhookResult, hookimpl
+from genie_connect import (
+    Attempt,
+    Event,
+    Host,
+    Message,
+    Outcome,
+    Purpose,
+    Recipient,
+    State,
+    WebhookRequest,
+    WebhookResult,
+    hookimpl,
+)
 from genie_connect.delivery.intake import BLOCKS_BEFORE_PAUSE
+from genie_connect.delivery.journal import Leaving
+from genie_connect.delivery.kept_events import MemoryEvents
 from genie_connect.delivery.suppression import MemorySuppressions
 from genie_connect.errors import StoreUnavailable
 from genie_connect.model.fate import Stage
@@ -19,6 +33,7 @@ from genie_connect.model.suppression import Suppression
 from genie_connect_contrib.sandbox.behaviour import Behaviour, Reply
 from genie_connect_contrib.sandbox.provider import SandboxProvider
 from tests.bounces.corpus import MESSAGE_ID, REPLIES, postfix
+from tests.contrib.providers.harness import batch_of
 from tests.support.clock import START, FakeClock
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -321,3 +336,39 @@ async def test_an_event_finds_its_send_by_the_providers_id(tmp_path: Path) -> No
             assert await world.suppressed(BOB) == "hard_bounce"
             assert await world.suppressed(ADA) is None
             assert (await host.fate(receipt.message_id, BOB)).word == "bounced"
+
+
+async def test_an_event_finds_its_copy_without_our_message_id(world: World) -> None:
+    """By the hand-over and the recipient, or by the provider's id: with a store and without one."""
+    message = Message(to=[ADA, BOB], subject="Hi", text="There.", from_="shop@example.com")
+    receipt = await world.host.send(message)
+    (attempt,) = receipt.attempts
+    told = [
+        {"id": "e1", "type": "bounced", "bounce": "hard", "recipient": ADA, "metadata": {"genie_attempt": attempt.id}},
+        {"id": "e2", "type": "bounced", "bounce": "hard", "recipient": BOB, "metadata": {"genie_attempt": "none"}},
+        {"id": "e3", "type": "delivered", "recipient": BOB, "provider_id": receipt.outcomes[BOB].provider_id},
+        {"id": "e4", "type": "delivered", "recipient": BOB, "provider_id": "none"},
+    ]
+    result = await world.report(*told)
+    assert (result.accepted, result.unmatched, result.suppressed) == (4, 2, 1)
+    assert [await world.suppressed(email) for email in (ADA, BOB)] == ["hard_bounce", None]
+    assert [(await world.host.fate(receipt.message_id, email)).word for email in (ADA, BOB)] == ["bounced", "delivered"]
+
+
+async def test_a_host_without_a_store_forgets_its_oldest_messages() -> None:
+    """With all names by which a provider may speak of them."""
+    memory, people = MemoryEvents(most_messages=2), [f"r{number}@example.com" for number in range(3)]
+    batch = await batch_of(Message(text="Hi"), [Recipient(address=email) for email in people])
+    outcomes = [Outcome(recipient=email, state=State.ACCEPTED, provider_id=f"p-{email}") for email in people]
+    attempt = Attempt(id="a1", connection="api", stage="final", outcome="accepted")
+    # All three together, then the last one alone, which is known as it was.
+    for leaves in (batch, attrs.evolve(batch, deliveries=batch.deliveries[2:])):
+        leaving = Leaving(attempt_id="a1", connection="api", idempotency_key="", started=START, batch=leaves)
+        await memory.leaving(leaving)
+        await memory.answered(attempt, outcomes)
+    for email, delivery, known in zip(people, batch.deliveries, (False, True, True), strict=True):
+        for number, name in enumerate(("message_id", "attempt_id", "provider_id")):
+            value = (delivery.message_id, "a1", f"p-{email}")[number]
+            event = Event(id="1", kind="delivered", time=START, recipient=email, **{name: value})
+            (match,) = await memory.match("api", [event])
+            assert (match is not None) is known, (email, name)

@@ -108,7 +108,7 @@ class Host:
             self._dispatcher.connections, events, self.suppressions, self.observers, self.documents, self._clock
         )
         if config.store is None:
-            self._dispatcher.remember = events.sent
+            self._dispatcher.journal = events
 
     @classmethod
     def open(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -63,8 +63,8 @@ class Dispatcher:
         self._observers = observers
         self._clock = clock
         self.policy = policy
-        self.remember: Callable[[str, Iterable[str]], None] | None = None
-        """Told of each copy that leaves: its Message-ID and bare addresses. For a host without a store."""
+        self.journal: Journal | None = None
+        """Told of each hand-over that has no journal of its own: the memory of a host without a store."""
         self._order = order
 
     def in_order(self) -> tuple[Connection, ...]:
@@ -141,9 +141,6 @@ class Dispatcher:
         if not route.connections:
             everybody = [cleared for delivery in deliveries for cleared in delivery.recipients]
             return {each.address.key: untried(route.paused, each.address.email) for each in everybody}, []
-        if self.remember is not None:
-            for delivery in deliveries:
-                self.remember(delivery.message_id, [address.email for address in delivery.addresses])
         loop = AttemptLoop(
             message,
             deliveries,
@@ -155,7 +152,7 @@ class Dispatcher:
             policy=way.policy or self.policy,
             idempotency_key=key,
             broadcast=broadcast,
-            journal=way.journal,
+            journal=way.journal or self.journal,
             earlier=way.earlier,
             repeats=way.repeats,
         )

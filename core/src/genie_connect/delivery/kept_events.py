@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
 
 import attrs
 
+from genie_connect.delivery.journal import Leaving
 from genie_connect.model.event import Event
+from genie_connect.model.outcome import Outcome
+from genie_connect.model.receipt import Attempt
 from genie_connect.model.same import bracketed, same_mailbox
 
+K = TypeVar("K")
+V = TypeVar("V")
 MOST_IDS: Final = 100_000
 MOST_MESSAGES: Final = 20_000
 MOST_OF_A_COPY: Final = 100
@@ -21,9 +26,11 @@ class Match:
     """The copy that an event is about: whom it went to, where that is who the event names, and its place in the store.
 
     ``address`` is ``None`` where the event names somebody else: then it says nothing about the one we wrote to.
+    ``message_id`` is given where there is no store.
     """
 
     address: str | None = None
+    message_id: str | None = None
     unit: int | None = None
     position: int | None = None
 
@@ -57,25 +64,58 @@ class EventKeeper(Protocol):
         ...
 
 
+@attrs.define(eq=False, kw_only=True)
+class _Sent:
+    """A message that left: for whom, and under which names a provider may speak of it."""
+
+    recipients: tuple[str, ...]
+    told: tuple[Event, ...] = ()
+    attempts: tuple[str, ...] = ()
+    provider_ids: tuple[tuple[str, str], ...] = ()
+
+
 class MemoryEvents:
     """Events of a host without a store: bounded, and gone with the process.
 
     Only what this process sent is known as sent, and of that the latest messages: an event about another one matches
-    nothing.
+    nothing. It is the journal of such a host, which tells it what leaves, and the ids that providers give.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_messages: int = MOST_MESSAGES) -> None:
+        self._most = most_messages
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._sent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._told: dict[str, list[Event]] = {}
+        self._sent: OrderedDict[str, _Sent] = OrderedDict()
+        self._by_attempt: dict[str, dict[str, None]] = {}
+        self._by_provider_id: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
 
-    def sent(self, message_id: str, recipients: Iterable[str]) -> None:
-        """A message leaves now, for these bare addresses."""
-        name = bracketed(message_id)
-        self._sent[name] = tuple(recipients)
-        if len(self._sent) > MOST_MESSAGES:
-            oldest, _ = self._sent.popitem(last=False)
-            self._told.pop(oldest, None)
+    async def leaving(self, leaving: Leaving) -> None:
+        """These copies leave now."""
+        attempt = self._by_attempt.setdefault(leaving.attempt_id, {})
+        for delivery in leaving.batch.deliveries:
+            name = bracketed(delivery.message_id)
+            recipients = tuple([address.email for address in delivery.addresses])
+            sent = self._sent.get(name)
+            if sent is None:
+                self._sent[name] = _Sent(recipients=recipients, attempts=(leaving.attempt_id,))
+            else:
+                sent.recipients = tuple(dict.fromkeys(sent.recipients + recipients))
+                sent.attempts += (leaving.attempt_id,)
+            attempt[name] = None
+        while len(self._sent) > self._most:
+            self._forget(*self._sent.popitem(last=False))
+
+    async def answered(self, attempt: Attempt, outcomes: Sequence[Outcome]) -> None:
+        """The provider gave ids to those that it took."""
+        given = {each.recipient: each.provider_id for each in outcomes if each.provider_id is not None}
+        if not given:
+            return
+        for name in self._by_attempt.get(attempt.id, ()):
+            sent = self._sent[name]
+            for email in sent.recipients:
+                if email in given:
+                    key = (attempt.connection, given[email])
+                    sent.provider_ids += (key,)
+                    self._by_provider_id.setdefault(key, {})[name, email] = None
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
         """Those that are not kept yet, each id once."""
@@ -86,7 +126,7 @@ class MemoryEvents:
 
     async def match(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about."""
-        return [self._match(event) for event in events]
+        return [self._match(connection, event) for event in events]
 
     async def append(self, connection: str, events: Sequence[Event], matches: Sequence[Match | None]) -> Taken:
         """Keep their ids, and those that are about a copy of ours."""
@@ -99,20 +139,50 @@ class MemoryEvents:
             if len(self._ids) > MOST_IDS:
                 self._ids.popitem(last=False)
             new.append(event)
-            if match is not None and event.message_id is not None:
-                told = self._told.setdefault(bracketed(event.message_id), [])
-                if len(told) < MOST_OF_A_COPY * len(self._sent[bracketed(event.message_id)]):
-                    told.append(event)
+            sent = None if match is None or match.message_id is None else self._sent.get(match.message_id)
+            if sent is not None and len(sent.told) < MOST_OF_A_COPY * len(sent.recipients):
+                sent.told += (event,)
         return Taken(new=len(new), events=tuple(new))
 
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
         """The events of a copy, in the order of their coming."""
-        events = self._told.get(bracketed(message_id), [])
+        sent = self._sent.get(bracketed(message_id))
+        events = () if sent is None else sent.told
         return [event for event in events if recipient is None or same_mailbox(event.recipient or recipient, recipient)]
 
-    def _match(self, event: Event) -> Match | None:
-        recipients = self._sent.get(bracketed(event.message_id or ""))
-        return None if recipients is None else Match(address=addressed(event, recipients))
+    def _match(self, connection: str, event: Event) -> Match | None:
+        name = bracketed(event.message_id or "")
+        if name not in self._sent:
+            named = self._named(connection, event)
+            if len(named) != 1:
+                return None
+            (name,) = named
+        return Match(address=addressed(event, self._sent[name].recipients), message_id=name)
+
+    def _named(self, connection: str, event: Event) -> set[str]:
+        """The messages that the attempt's id or the provider's stands for, with the event's recipient."""
+        attempted = self._by_attempt.get(event.attempt_id or "", ())
+        pairs = [(name, email) for name in attempted for email in self._sent[name].recipients]
+        pairs = pairs or list(self._by_provider_id.get((connection, event.provider_id or ""), ()))
+        if event.recipient is not None:
+            same = [name for name, email in pairs if email == event.recipient]
+            return set(same or [name for name, email in pairs if same_mailbox(email, event.recipient)])
+        return {name for name, _ in pairs}
+
+    def _forget(self, name: str, sent: _Sent) -> None:
+        for attempt in sent.attempts:
+            _without(self._by_attempt, attempt, name)
+        for key in sent.provider_ids:
+            for email in sent.recipients:
+                _without(self._by_provider_id, key, (name, email))
+
+
+def _without(table: dict[K, dict[V, None]], key: K, value: V) -> None:
+    """Take one of a key's values out, and the key with the last of them."""
+    values = table.get(key, {})
+    values.pop(value, None)
+    if not values:
+        table.pop(key, None)
 
 
 def addressed(event: Event, recipients: Sequence[str]) -> str | None:

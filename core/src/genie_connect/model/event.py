@@ -13,8 +13,8 @@ from genie_connect.model.inbound import InboundMessage
 
 ATTEMPT: Final = "genie_attempt"
 MESSAGE_ID: Final = "genie_message_id"
-"""Names under which a connector may keep an attempt's id and a copy's Message-ID in a provider's metadata: the one for
-look-ups, the other so that events find the send. Only where recipients do not see them."""
+"""Names under which a connector may keep an attempt's id and a copy's Message-ID in a provider's metadata, so that
+events and look-ups find the copy: by its Message-ID, or by the attempt and the recipient."""
 
 
 class EventKind(StrEnum):
@@ -103,9 +103,10 @@ class Event:
     """A normalised event.
 
     ``id`` is never empty, and the same however often the event comes: the host keeps each once. ``time`` is in UTC,
-    ``recipient`` a bare address, ``message_id`` our own Message-ID and ``provider_id`` the provider's. ``text`` is what
-    the other side said, ``machine`` whether a program opened or clicked, ``inbound`` the message of an inbound event,
-    ``raw`` the provider's own payload. ``error`` says why an event of kind ``unknown`` could not be read.
+    ``recipient`` a bare address. Which copy it is about is said by ``message_id``, our own Message-ID, or by
+    ``attempt_id``, the hand-over by which it left, with the recipient, or by ``provider_id``, the provider's. ``text``
+    is what the other side said, ``machine`` whether a program opened or clicked, ``inbound`` the message of an inbound
+    event, ``raw`` the provider's own payload. ``error`` says why an event of kind ``unknown`` could not be read.
 
     Raises ``ValueError`` for a time without a zone, an empty id, and words that are none of the vocabulary.
     """
@@ -115,6 +116,7 @@ class Event:
     time: datetime = attrs.field(converter=_utc)
     recipient: str | None = None
     message_id: str | None = None
+    attempt_id: str | None = None
     provider_id: str | None = None
     bounce: BounceClass | None = attrs.field(default=None, converter=_bounce)
     reason: Reason | None = attrs.field(default=None, converter=_reason)

@@ -1,8 +1,11 @@
 """Reports from after the hand-over, each kept once, and what they prove.
 
-An event that carries our Message-ID says which copy it is about; without one, the provider's id of a single send does,
-for the connection that it was sent by. Where that copy is ``unknown``, because no answer came
-or the process died, an event that only a message that was taken can have settles it.
+An event that carries our Message-ID says which copy it is about; so does the attempt's id with the recipient. Without
+either, the provider's id of a single send does, for the connection that it was sent by. A broadcast's copies are not
+found by the provider's id: an index of those would cost as much as all else that is kept of a recipient.
+
+Where the copy is ``unknown``, because no answer came or the process died, an event that only a message that was taken
+can have settles it, and so does one that says it was refused.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.outcome import State
 from genie_connect.model.same import bracketed, same_mailbox
-from genie_connect.store import packing
+from genie_connect.store import bitmap, packing
 from genie_connect.store.database import Database
-from genie_connect.store.schema import chunks, outcomes, sends
+from genie_connect.store.schema import attempts, chunks, outcomes, sends
 from genie_connect.store.schema import events as table
 from genie_connect.store.statements import Dialect
 from genie_connect.store.unknown import Resolution, ResolvedBy, Unknown
@@ -85,7 +88,7 @@ class EventLog:
         resolved = 0
         for event, match in zip(events, found, strict=True):
             if match is not None and event.kind in PROOF:
-                resolved += await self._settle(_place(match), event.kind)
+                resolved += await self._settle(_place(match), event.kind, event.text)
         new: list[Event] = []
         async with self._database.begin() as opened:
             insert = Dialect(self._database).ignore(table)
@@ -132,6 +135,8 @@ class EventLog:
         copy: tuple[int, int] | None = None
         if event.message_id is not None:
             copy = await self._unknown.find(bracketed(event.message_id), event.recipient)
+        if copy is None and event.attempt_id is not None:
+            copy = await self._by_attempt(connection, event)
         if copy is None and event.provider_id is not None:
             copy = await self._by_provider_id(connection, event)
         if copy is None:
@@ -140,6 +145,23 @@ class EventLog:
         # The address is needed by those alone that suppress it, and is packed together with many.
         address = await self._address(event, unit, position) if event.kind in ABOUT_AN_ADDRESS else None
         return Match(unit=unit, position=position, address=address)
+
+    async def _by_attempt(self, connection: str, event: Event) -> tuple[int, int] | None:
+        """The copy to the event's recipient that this connection handed over in the attempt; the only one, if none."""
+        bound = {"tenant": self._database.tenant, "id": event.attempt_id, "connection": connection}
+        async with self._database.read() as opened:
+            row = (await opened.execute(_OF_ATTEMPT, bound)).one_or_none()
+            if row is None:
+                return None
+            packed = await opened.scalar(_RECIPIENTS, {"tenant": self._database.tenant, "unit": row.unit_id})
+        positions = list(bitmap.positions(bitmap.load(row.positions)))
+        if event.recipient is not None and packed is not None:
+            people = packing.addresses(packed)
+            emails = {each: packing.email(people[each]) for each in positions if each < len(people)}
+            same = [each for each, email in emails.items() if email == event.recipient]
+            # To compare spellings takes a thousand times as long.
+            positions = same or [each for each, email in emails.items() if same_mailbox(email, event.recipient)]
+        return (row.unit_id, positions[0]) if len(positions) == 1 else None
 
     async def _by_provider_id(self, connection: str, event: Event) -> tuple[int, int] | None:
         """The copy that this connection's provider gave the id; several recipients may share one."""
@@ -159,9 +181,10 @@ class EventLog:
         people = packing.addresses(packed)
         return addressed(event, [packing.email(people[position])]) if position < len(people) else None
 
-    async def _settle(self, copy: tuple[int, int], kind: EventKind) -> bool:
+    async def _settle(self, copy: tuple[int, int], kind: EventKind, text: str | None = None) -> bool:
+        note = f"the provider reported: {kind}" + (f" ({text})" if text else "")
         try:
-            await self._unknown.resolve(*copy, PROOF[kind], ResolvedBy.EVENT, note=f"the provider reported: {kind}")
+            await self._unknown.resolve(*copy, PROOF[kind], ResolvedBy.EVENT, note=note)
         except NothingUnknown:
             return False
         return True
@@ -191,6 +214,11 @@ _OF_PROVIDER: Final = (
         outcomes.c.connection == sa.bindparam("connection"),
     )
     .limit(MOST_AT_ONCE)
+)
+_OF_ATTEMPT: Final = sa.select(attempts.c.unit_id, attempts.c.positions).where(
+    attempts.c.id == sa.bindparam("id"),
+    attempts.c.tenant == sa.bindparam("tenant"),
+    attempts.c.connection == sa.bindparam("connection"),
 )
 _RECIPIENTS: Final = sa.union_all(
     sa.select(chunks.c.recipients).where(

@@ -252,6 +252,7 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("text", sa.Text),
     sa.Column("hint", sa.Text),
+    sa.Index("ix_attempts_id", "id"),
     # In one tree, beside the others of the unit: two further ones would cost as much as the row.
     sqlite_with_rowid=False,
 )

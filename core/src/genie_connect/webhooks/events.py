@@ -34,7 +34,7 @@ import attrs
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
 from genie_connect.model.address import Address
-from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind, Reason
+from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
 from genie_connect.model.text import clean_reply
@@ -43,6 +43,7 @@ from genie_connect.webhooks.judging import judged
 MAX_TEXT: Final = 2_000
 MAX_EVENTS: Final = 50_000
 MAX_ERROR: Final = 200
+_OURS: Final = frozenset({ATTEMPT, MESSAGE_ID})
 _MAX_YEAR_SECONDS: Final = 253_402_300_799  # the end of year 9999, the last that datetime knows
 
 
@@ -259,23 +260,26 @@ class Fields:
         """The event that it is. Without an ``id`` its digest is one; ``bounce`` and ``reason`` go before the table's.
 
         ``reply`` is what the receiving server said: it stands in ``text``, and adds bounce class, reason and codes. A
-        bounce of which nobody says more is ``undetermined``; other kinds have no bounce class. Our Message-ID is taken
-        from the metadata where a connector put it there.
+        bounce of which nobody says more is ``undetermined``; other kinds have no bounce class. Our Message-ID and the
+        attempt's id are taken from the metadata where a connector put them there.
         """
         bounced = means.kind is EventKind.BOUNCED
         bounce, reason = bounce or means.bounce, reason or means.reason
         if reply is not None or code is not None or enhanced is not None:
             said = judged(means.kind, reply or "", bounce=bounce, reason=reason, code=code, enhanced=enhanced)
             bounce, reason, code, enhanced = said.bounce, said.reason, said.code, said.enhanced
-        if MESSAGE_ID in metadata:
-            message_id = message_id or metadata[MESSAGE_ID] or None
-            metadata = FrozenMap({name: value for name, value in metadata.items() if name != MESSAGE_ID})
+        attempt_id: str | None = None
+        if MESSAGE_ID in metadata or ATTEMPT in metadata:
+            message_id = message_id or metadata.get(MESSAGE_ID) or None
+            attempt_id = metadata.get(ATTEMPT) or None
+            metadata = FrozenMap({name: value for name, value in metadata.items() if name not in _OURS})
         return Event(
             id=id or self.digest(part=recipient or ""),
             kind=means.kind,
             time=time,
             recipient=recipient,
             message_id=message_id,
+            attempt_id=attempt_id,
             provider_id=provider_id,
             bounce=(bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
             reason=reason,

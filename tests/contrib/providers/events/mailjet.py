@@ -22,7 +22,8 @@ _KNOWN = {
     "provider_id": "19421777835146490",
     "message_id": MESSAGE_ID,
     "tags": ("receipt",),
-    "metadata": {"order": "7", "genie_attempt": "a1"},
+    "attempt_id": "a1",
+    "metadata": {"order": "7"},
 }
 
 HOOK = Hook(
@@ -53,7 +54,7 @@ HOOK = Hook(
         ),
         ({**_BASE, "event": "blocked", "error": "preblocked"}, {**_KNOWN, "kind": "rejected", "reason": "suppressed"}),
         ({**_BASE, "event": "spam", "source": "JMRPP"}, {**_KNOWN, "kind": "complained"}),
-        ({**_BASE, "event": "unsub", "Payload": ""}, {"kind": "unsubscribed", "metadata": {"genie_attempt": "a1"}}),
+        ({**_BASE, "event": "unsub", "Payload": ""}, {"kind": "unsubscribed", "attempt_id": "a1", "metadata": {}}),
         ({**_BASE, "event": "brand_new"}, {**_KNOWN, "kind": "unknown"}),
         (
             {

@@ -12,7 +12,8 @@ _KNOWN = {
     "recipient": ADA,
     "provider_id": _ID,
     "tags": ("receipt",),
-    "metadata": {"genie_attempt": "a1", "order": "7"},
+    "attempt_id": "a1",
+    "metadata": {"order": "7"},
 }
 _BOUNCE = {**_BASE, "RecordType": "Bounce", "ID": 42, "Email": ADA, "BouncedAt": "2026-11-25T10:00:00Z"}
 _CHANGE = {

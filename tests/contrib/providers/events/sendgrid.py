@@ -24,7 +24,8 @@ _KNOWN = {
     "provider_id": "14c5d75ce93.dfd.64b469",
     "message_id": MESSAGE_ID,
     "tags": ("receipt",),
-    "metadata": {"genie_attempt": "a1", "order": "7"},
+    "attempt_id": "a1",
+    "metadata": {"order": "7"},
 }
 _NO_USER = "550 5.1.1 The email account that you tried to reach does not exist"
 

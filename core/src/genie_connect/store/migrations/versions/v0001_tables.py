@@ -41,6 +41,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("unit_id", "id", name=op.f("pk_attempts")),
         sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.create_index("ix_attempts_id", ["id"], unique=False)
+
     op.create_table(
         "broadcasts",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -352,5 +355,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_broadcasts_state")
 
     op.drop_table("broadcasts")
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.drop_index("ix_attempts_id")
+
     op.drop_table("attempts")
     op.drop_table("accepted_ids")
