@@ -64,16 +64,6 @@ class EventKeeper(Protocol):
         ...
 
 
-@attrs.define(eq=False, kw_only=True)
-class _Sent:
-    """A message that left: for whom, and under which names a provider may speak of it."""
-
-    recipients: tuple[str, ...]
-    told: tuple[Event, ...] = ()
-    attempts: tuple[str, ...] = ()
-    provider_ids: tuple[tuple[str, str], ...] = ()
-
-
 class MemoryEvents:
     """Events of a host without a store: bounded, and gone with the process.
 
@@ -84,23 +74,24 @@ class MemoryEvents:
     def __init__(self, *, most_messages: int = MOST_MESSAGES) -> None:
         self._most = most_messages
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._sent: OrderedDict[str, _Sent] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._told: dict[str, list[Event]] = {}
+        self._attempts: dict[str, tuple[str, ...]] = {}
         self._by_attempt: dict[str, dict[str, None]] = {}
+        self._provider_ids: dict[str, tuple[tuple[str, str], ...]] = {}
         self._by_provider_id: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
 
     async def leaving(self, leaving: Leaving) -> None:
         """These copies leave now."""
-        attempt = self._by_attempt.setdefault(leaving.attempt_id, {})
+        named, attempts = self._by_attempt.setdefault(leaving.attempt_id, {}), (leaving.attempt_id,)
         for delivery in leaving.batch.deliveries:
             name = bracketed(delivery.message_id)
             recipients = tuple([address.email for address in delivery.addresses])
-            sent = self._sent.get(name)
-            if sent is None:
-                self._sent[name] = _Sent(recipients=recipients, attempts=(leaving.attempt_id,))
-            else:
-                sent.recipients = tuple(dict.fromkeys(sent.recipients + recipients))
-                sent.attempts += (leaving.attempt_id,)
-            attempt[name] = None
+            earlier = self._sent.get(name)
+            self._sent[name] = recipients if earlier is None else tuple(dict.fromkeys(earlier + recipients))
+            # One tuple for all of them: twenty thousand messages are kept.
+            self._attempts[name] = attempts if earlier is None else self._attempts[name] + attempts
+            named[name] = None
         while len(self._sent) > self._most:
             self._forget(*self._sent.popitem(last=False))
 
@@ -110,11 +101,10 @@ class MemoryEvents:
         if not given:
             return
         for name in self._by_attempt.get(attempt.id, ()):
-            sent = self._sent[name]
-            for email in sent.recipients:
+            for email in self._sent[name]:
                 if email in given:
                     key = (attempt.connection, given[email])
-                    sent.provider_ids += (key,)
+                    self._provider_ids[name] = (*self._provider_ids.get(name, ()), key)
                     self._by_provider_id.setdefault(key, {})[name, email] = None
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
@@ -139,15 +129,16 @@ class MemoryEvents:
             if len(self._ids) > MOST_IDS:
                 self._ids.popitem(last=False)
             new.append(event)
-            sent = None if match is None or match.message_id is None else self._sent.get(match.message_id)
-            if sent is not None and len(sent.told) < MOST_OF_A_COPY * len(sent.recipients):
-                sent.told += (event,)
+            name = None if match is None else match.message_id
+            if name is not None and name in self._sent:
+                told = self._told.setdefault(name, [])
+                if len(told) < MOST_OF_A_COPY * len(self._sent[name]):
+                    told.append(event)
         return Taken(new=len(new), events=tuple(new))
 
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
         """The events of a copy, in the order of their coming."""
-        sent = self._sent.get(bracketed(message_id))
-        events = () if sent is None else sent.told
+        events = self._told.get(bracketed(message_id), [])
         return [event for event in events if recipient is None or same_mailbox(event.recipient or recipient, recipient)]
 
     def _match(self, connection: str, event: Event) -> Match | None:
@@ -157,23 +148,24 @@ class MemoryEvents:
             if len(named) != 1:
                 return None
             (name,) = named
-        return Match(address=addressed(event, self._sent[name].recipients), message_id=name)
+        return Match(address=addressed(event, self._sent[name]), message_id=name)
 
     def _named(self, connection: str, event: Event) -> set[str]:
         """The messages that the attempt's id or the provider's stands for, with the event's recipient."""
         attempted = self._by_attempt.get(event.attempt_id or "", ())
-        pairs = [(name, email) for name in attempted for email in self._sent[name].recipients]
+        pairs = [(name, email) for name in attempted for email in self._sent[name]]
         pairs = pairs or list(self._by_provider_id.get((connection, event.provider_id or ""), ()))
         if event.recipient is not None:
             same = [name for name, email in pairs if email == event.recipient]
             return set(same or [name for name, email in pairs if same_mailbox(email, event.recipient)])
         return {name for name, _ in pairs}
 
-    def _forget(self, name: str, sent: _Sent) -> None:
-        for attempt in sent.attempts:
+    def _forget(self, name: str, recipients: tuple[str, ...]) -> None:
+        self._told.pop(name, None)
+        for attempt in self._attempts.pop(name, ()):
             _without(self._by_attempt, attempt, name)
-        for key in sent.provider_ids:
-            for email in sent.recipients:
+        for key in self._provider_ids.pop(name, ()):
+            for email in recipients:
                 _without(self._by_provider_id, key, (name, email))
 
 
