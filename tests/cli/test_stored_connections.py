@@ -42,6 +42,22 @@ def test_a_send_and_a_broadcast_need_the_store_alone(bare: Cli) -> None:
     assert bare("connections", "show", "main").exit_code == ExitCode.STATE
 
 
+def test_the_provider_behind_a_server_brings_its_settings(bare: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept beside the connector's own, secrets encrypted; where its webhooks are taken is shown."""
+    monkeypatch.setenv("HOOK_KEY", SECRET)
+    relay = ("relay", "--connector", "smtp", "--set", "host=127.0.0.1", "--set", "security=none")
+    missing = bare("connections", "add", *relay, "--set", "webhook_provider=mailgun")
+    assert (missing.exit_code, "give webhook_secret" in missing.stderr) == (ExitCode.ERROR, True), missing.stderr
+    secret = ("--secret", "webhook_secret=env:HOOK_KEY")
+    added = bare("connections", "add", *relay, "--set", "webhook_provider=mailgun", *secret)
+    assert added.exit_code == 0, added.stderr
+    shown = bare("connections", "show", "relay")
+    assert "webhook:        /relay, read by mailgun" in shown.stdout
+    assert "webhook_secret:       ***" in shown.stdout
+    assert SECRET not in shown.output + added.output
+    assert bare.json("connections", "show", "relay")["webhook"] == {"path": "/relay", "read_by": "mailgun"}
+
+
 def test_an_argument_is_no_place_for_a_secret(bare: Cli) -> None:
     """It is refused without being repeated; so is one that nobody can be asked for, and one without a key."""
     add = ("connections", "add", "main", "--connector", "acme")

@@ -31,6 +31,8 @@ from genie_connect.model.address import Address
 from genie_connect.model.message import Purpose
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import field_types, setting, settings, structure_settings, without_none
+from genie_connect.registry import Registry
+from genie_connect.registry.behind import settings_class
 
 ENVIRONMENT_PREFIX = "GENIE_CONNECT__"
 SECTIONS = ("connections", "connectors", "engine", "store", "suppressions")
@@ -263,6 +265,16 @@ def typed(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in data.items()
     }
+
+
+def connection_settings(registry: Registry, connector: str, data: Mapping[str, Any]) -> Any:
+    """The checked settings of a connection, with those of a provider behind it.
+
+    Raises ``SettingsError``, and ``ConnectorUnavailable`` where there is no such connector.
+    """
+    handle = registry[connector]
+    cls = settings_class(registry, handle, data)
+    return handle.settings(typed(cls, data), cls)
 
 
 def _from_text(value: str, hint: Any) -> Any:

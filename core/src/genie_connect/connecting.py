@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import attrs
 
 from genie_connect.clock import Clock
-from genie_connect.config import typed
+from genie_connect.config import connection_settings
 from genie_connect.delivery.connection import Connection, ConnectionConfig
 from genie_connect.delivery.dispatch import Dispatcher
 from genie_connect.delivery.limiter import Rooms
 from genie_connect.delivery.observers import Observers
 from genie_connect.errors import ConfigurationError, ConnectorUnavailable, ContractViolation, Problem, SettingsError
 from genie_connect.registry import Registry
+from genie_connect.registry.behind import reader_of
 
 logger = logging.getLogger("genie_connect.host")
 
@@ -83,8 +84,9 @@ class Connecting:
 
     def _make(self, config: ConnectionConfig) -> Connection:
         handle = self.registry[config.connector]
-        settings = handle.settings(typed(handle.info.settings_class, config.settings))
-        return Connection(config, handle, settings, self.clock, limiter=self.limiter(config))
+        settings = connection_settings(self.registry, config.connector, config.settings)
+        reader = reader_of(self.registry, handle, settings)
+        return Connection(config, handle, settings, self.clock, limiter=self.limiter(config), reader=reader)
 
 
 def both(in_file: Iterable[ConnectionConfig], stored: Iterable[ConnectionConfig]) -> Iterator[ConnectionConfig]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-import attrs
-
 from genie_connect.errors import Problem
 from genie_connect.http.target import Origin
-from genie_connect.model.settings import setting, settings
+from genie_connect.model.settings import lonely_predecessors, setting, settings
 
 
 def _url_problem(value: str | None) -> str | None:
@@ -63,16 +61,6 @@ class ApiSettings:
             yield Problem("base_url", f"leads to {origin.host}, which would get the key and the mail", fix)
         elif origin.scheme != "https":
             yield Problem("base_url", f"would send the key to {origin.host} in the clear", "use https")
-
-
-def lonely_predecessors(settings: ApiSettings) -> Iterable[Problem]:
-    """A ``previous_...`` secret that stands there without the one that took its place."""
-    names = attrs.fields_dict(type(settings))  # type: ignore[arg-type]  # @settings makes an attrs class of it
-    for name in names:
-        current = name.removeprefix("previous_")
-        known = current != name and current in names
-        if known and getattr(settings, name) is not None and getattr(settings, current) is None:
-            yield Problem(name, "is given without a current one", f"give {current}")
 
 
 def is_loopback(host: str) -> bool:

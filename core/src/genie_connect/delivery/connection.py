@@ -11,13 +11,15 @@ from typing import Any
 import attrs
 
 from genie_connect.clock import Clock
-from genie_connect.contract import Kind, Runtime
+from genie_connect.contract import Kind, Runtime, WebhookRequest
 from genie_connect.delivery.breaker import Breaker
 from genie_connect.delivery.limiter import Limiter, Rooms
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.event import Event
 from genie_connect.model.message import Message, Purpose
 from genie_connect.registry import ConnectorHandle
+from genie_connect.registry.behind import Reader
 
 LONGEST_PROOF_S = 10.0
 """How long others wait for the first attempt on a new connection."""
@@ -55,13 +57,19 @@ class Connection:
         clock: Clock,
         *,
         limiter: Rooms | None = None,
+        reader: Reader | None = None,
     ) -> None:
-        """``limiter`` is one that other processes share; without it the limits are this process's own."""
+        """``limiter`` is one that other processes share; without it the limits are this process's own.
+
+        ``reader`` reads the webhooks where the connector itself does not.
+        """
         self.config = config
         self.handle = handle
         self.settings = settings
         self.breaker = Breaker(clock)
         self.limiter: Rooms = limiter or Limiter(clock, rate_per_s=config.rate_per_s, concurrency=config.max_concurrent)
+        self.reader = reader
+        self._shown: tuple[CapabilityTable, CapabilityTable] | None = None
         self._clock = clock
         self._declared = handle.capabilities(settings)
         self._allowed_from = frozenset(sender_rule(entry) for entry in config.allowed_from)
@@ -86,9 +94,20 @@ class Connection:
     def capabilities(self) -> CapabilityTable:
         """What it supports: effective once its server has been asked, by a send or a test; declared until then."""
         current = self.handle.effective(self._state) if self._opened else None
-        if current is not None and current.effective:
+        if current is None or not current.effective:
+            current = self._announced or current or self._declared
+        if self.reader is None:
             return current
-        return self._announced or current or self._declared
+        # Asked for with every batch; the tables behind it seldom change.
+        if self._shown is None or self._shown[0] is not current:
+            self._shown = (current, self.reader.shown(current))
+        return self._shown[1]
+
+    def read_webhook(self, request: WebhookRequest) -> tuple[Event, ...]:
+        """The events of a webhook. Raises ``WebhookRejected``."""
+        if self.reader is not None:
+            return self.reader.read(request)
+        return self.handle.parse_webhook(self.settings, request)
 
     def now(self) -> datetime:
         """The time, by the clock of the host."""

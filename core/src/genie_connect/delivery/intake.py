@@ -140,7 +140,7 @@ class Intake:
     async def _read(self, connection: Connection, request: WebhookRequest) -> tuple[Event, ...]:
         for _ in range(MOST_DOCUMENTS):
             try:
-                return connection.handle.parse_webhook(connection.settings, request)
+                return connection.read_webhook(request)
             except WebhookNeeds as needed:
                 if needed.url in request.documents:
                     raise
@@ -148,7 +148,7 @@ class Intake:
                 if document is None:
                     raise
                 request = attrs.evolve(request, documents=FrozenMap({**request.documents, needed.url: document}))
-        return connection.handle.parse_webhook(connection.settings, request)
+        return connection.read_webhook(request)
 
     async def _suppress(self, name: str, event: Event, match: Match | None) -> bool:
         reason = suppression_for(event)

@@ -145,6 +145,42 @@ def info_of(field: attrs.Attribute[Any]) -> SettingInfo:
     return info
 
 
+def in_group(cls: type[Any], group: str) -> dict[str, attrs.Attribute[Any]]:
+    """The settings of a group that may be left out, by name."""
+    optional = [field for field in attrs.fields(cls) if field.default is not attrs.NOTHING]
+    return {field.name: field for field in optional if info_of(field).group == group}
+
+
+def derived(
+    name: str,
+    fields: Mapping[str, attrs.Attribute[Any]],
+    of: type[Any],
+    *,
+    base: type[Any] | None = None,
+    rules: Callable[[Any], Iterable[Problem]] | None = None,
+) -> type[Any]:
+    """A settings class with some fields ``of`` another one, and those of ``base``."""
+    hints = field_types(of)
+    namespace: dict[str, Any] = {
+        field: attrs.field(default=known.default, metadata=dict(known.metadata)) for field, known in fields.items()
+    }
+    namespace |= {"__annotations__": {field: hints[field] for field in fields}, "__module__": of.__module__}
+    namespace["__doc__"] = f"Settings, with those of {of.__name__} for webhooks."
+    if rules is not None:
+        namespace["rules"] = rules
+    return settings(type(name, () if base is None else (base,), namespace))
+
+
+def lonely_predecessors(instance: Any) -> Iterable[Problem]:
+    """A ``previous_...`` secret that stands there without the one that took its place."""
+    names = attrs.fields_dict(type(instance))
+    for name in names:
+        current = name.removeprefix("previous_")
+        known = current != name and current in names
+        if known and getattr(instance, name) is not None and getattr(instance, current) is None:
+            yield Problem(name, "is given without a current one", f"give {current}")
+
+
 def redacted(instance: Any) -> dict[str, Any]:
     """The settings as plain data, secrets masked; references to secrets stay readable."""
     return {external_name(field.name): plain(getattr(instance, field.name)) for field in attrs.fields(type(instance))}

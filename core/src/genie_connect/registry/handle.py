@@ -27,6 +27,7 @@ from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.schema import json_schema
 from genie_connect.model.settings import structure_settings
+from genie_connect.registry.behind import PROVIDER
 from genie_connect.registry.isolation import Crashed, OverDeadline, bounded, called, log_failure
 
 logger = logging.getLogger("genie_connect.registry")
@@ -74,10 +75,10 @@ class ConnectorHandle:
         """Whether the connector implements an optional hook."""
         return bool(getattr(self._hooks, hook).get_hookimpls())
 
-    def settings(self, data: Mapping[str, Any]) -> Any:
-        """Checked settings from plain data. Raises ``SettingsError``."""
+    def settings(self, data: Mapping[str, Any], cls: type[Any] | None = None) -> Any:
+        """Checked settings from plain data, of the connector's class or one derived of it. Raises ``SettingsError``."""
         try:
-            return called(structure_settings, self.info.settings_class, data, connector=self.id)
+            return called(structure_settings, cls or self.info.settings_class, data, connector=self.id)
         except SettingsError:
             raise
         except Exception as error:
@@ -172,7 +173,9 @@ class ConnectorHandle:
     def parse_webhook(self, settings: Any, request: WebhookRequest) -> tuple[Event, ...]:
         """Events of a webhook. Raises ``WebhookRejected``; whatever else the connector raises becomes that."""
         if not self.has("connector_parse_webhook"):
-            raise WebhookRejected(f"{self.info.title} takes no webhooks", status=404)
+            hint = f"set {PROVIDER} to the connector of the provider behind the server"
+            able = PROVIDER in attrs.fields_dict(self.info.settings_class)
+            raise WebhookRejected(f"{self.info.title} takes no webhooks", status=404, hint=hint if able else "")
         try:
             events = called(tuple, self._call("connector_parse_webhook", settings=settings, request=request))
         except WebhookRejected:

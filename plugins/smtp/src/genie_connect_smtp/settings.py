@@ -289,6 +289,15 @@ class SmtpSettings:
         example="file:/etc/ssl/private/dkim-ed25519.pem",
     )
 
+    webhook_provider: str | None = setting(
+        title="Provider behind the server",
+        help="Id of the connector that reads its webhooks; the webhook settings of that one stand beside this.",
+        group="webhooks",
+        default=None,
+        example="sendgrid",
+        max_length=64,
+    )
+
     @property
     def effective_port(self) -> int:
         """The port given, or the usual one of the security mode."""

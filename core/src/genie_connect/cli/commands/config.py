@@ -13,7 +13,7 @@ import click
 from genie_connect.cli.configuration import configuration, registry
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.toml import toml
-from genie_connect.config import Config, EnvironmentText, overlaid, typed
+from genie_connect.config import Config, EnvironmentText, connection_settings, overlaid
 from genie_connect.delivery.connection import ConnectionConfig
 from genie_connect.errors import ConfigurationError, GenieConnectError, Problem, SecretUnavailable, SettingsError
 from genie_connect.model.secret import MASK, Secret
@@ -129,8 +129,7 @@ def _settings(connection: ConnectionConfig, connectors: Registry) -> dict[str, A
 
 
 def _structured(connection: ConnectionConfig, connectors: Registry) -> Any:
-    handle = connectors[connection.connector]
-    return handle.settings(typed(handle.info.settings_class, connection.settings))
+    return connection_settings(connectors, connection.connector, connection.settings)
 
 
 def _problems(checked: Config, connectors: Registry) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import click
@@ -15,13 +16,14 @@ from genie_connect.cli.errors import Failed
 from genie_connect.cli.exit_codes import ExitCode
 from genie_connect.cli.options import Command, Options, pass_options
 from genie_connect.cli.stores import database, section
-from genie_connect.config import Config, ConnectionSection, EnvironmentText, StoreSection, typed
+from genie_connect.config import Config, ConnectionSection, EnvironmentText, StoreSection, connection_settings, typed
 from genie_connect.delivery.connection import ConnectionConfig
 from genie_connect.errors import GenieConnectError
 from genie_connect.model.message import Purpose
 from genie_connect.model.secret import MASK, Secret
 from genie_connect.model.settings import info_of, redacted, structure_settings
 from genie_connect.registry import ConnectorHandle
+from genie_connect.registry.behind import read_by, settings_class
 
 _name: Callable[..., Any] = click.argument("name", metavar="NAME")
 
@@ -61,12 +63,14 @@ def add(
     """
     config = configuration(options)
     store = section(config)
-    handle = registry(config)[connector]
+    connectors = registry(config)
+    handle = connectors[connector]
     texts = {key: EnvironmentText(value) for key, value in section_options.items() if value is not None}
     about = structure_settings(
         ConnectionSection, typed(ConnectionSection, {**texts, "connector": connector, "active": not inactive})
     )
-    settings = handle.settings(typed(handle.info.settings_class, _settings(handle, given, secrets)))
+    chosen = settings_class(connectors, handle, dict(each.partition("=")[::2] for each in given))
+    settings = handle.settings(typed(chosen, _settings(handle, chosen, given, secrets)), chosen)
     made = ConnectionConfig(
         name=name,
         connector=connector,
@@ -83,7 +87,8 @@ def add(
     if any(each.name == name for each in config.connections):
         options.terminal.say(f"warning: the file has a connection {name} too, which goes before that of the store")
     if options.terminal.json:
-        options.terminal.document(_data(made, redacted(settings), kept="store"))
+        reader = read_by(connectors, handle, settings)
+        options.terminal.document(_data(made, redacted(settings), kept="store", reader=reader))
     else:
         options.terminal.line(f"connection {name} is in the store; try it with: genie-connect connections test {name}")
 
@@ -101,13 +106,17 @@ def show(options: Options, name: str) -> None:
         found, kept = next(iter([each for each in stored if each.name == name]), None), "store"
     if found is None:
         raise _missing(name)
-    data = _data(found, _masked(config, found), kept=kept)
+    masked, reader = _seen(config, found)
+    data = _data(found, masked, kept=kept, reader=reader)
     if options.terminal.json:
         options.terminal.document(data)
         return
     settings = data.pop("settings")
+    webhook = data.pop("webhook")
     for fact, value in data.items():
         options.terminal.line(f"{fact + ':':16}{_told(value)}")
+    told = "none" if webhook is None else f"{webhook['path']}, read by {webhook['read_by']}"
+    options.terminal.line(f"{'webhook:':16}{told}")
     options.terminal.line("settings:")
     for fact, value in settings.items():
         options.terminal.line(f"  {fact + ':':22}{_told(value)}")
@@ -134,8 +143,8 @@ def remove(options: Options, name: str) -> None:
         options.terminal.line(f"connection {name} and its secrets are no longer in the store")
 
 
-def _settings(handle: ConnectorHandle, given: Sequence[str], secrets: Sequence[str]) -> dict[str, Any]:
-    fields = attrs.fields_dict(handle.info.settings_class)
+def _settings(handle: ConnectorHandle, cls: type[Any], given: Sequence[str], secrets: Sequence[str]) -> dict[str, Any]:
+    fields = attrs.fields_dict(cls)
     found: dict[str, Any] = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -197,16 +206,25 @@ async def _stored(store: StoreSection) -> tuple[ConnectionConfig, ...]:
         return await load_connections(opened, None if store.key is None else Keys(store.key))
 
 
-def _masked(config: Config, found: ConnectionConfig) -> dict[str, Any]:
+def _seen(config: Config, found: ConnectionConfig) -> tuple[dict[str, Any], ConnectorHandle | None]:
+    """A connection's settings, secrets masked, and the connector that reads its webhooks."""
+    connectors = registry(config)
     try:
-        handle = registry(config)[found.connector]
-        return redacted(handle.settings(typed(handle.info.settings_class, found.settings)))
+        settings = connection_settings(connectors, found.connector, found.settings)
+        return redacted(settings), read_by(connectors, connectors[found.connector], settings)
     except GenieConnectError:
         # Which of them are secrets is known only to a connector that can be asked.
-        return dict.fromkeys(found.settings, MASK)
+        return dict.fromkeys(found.settings, MASK), None
 
 
-def _data(config: ConnectionConfig, settings: dict[str, Any], *, kept: str) -> dict[str, Any]:
+def _webhook(reader: ConnectorHandle | None, name: str) -> dict[str, str] | None:
+    """Where the receiver takes a connection's webhooks, below its own URL, and whose connector reads them."""
+    return None if reader is None else {"path": f"/{quote(name, safe='')}", "read_by": reader.id}
+
+
+def _data(
+    config: ConnectionConfig, settings: dict[str, Any], *, kept: str, reader: ConnectorHandle | None
+) -> dict[str, Any]:
     return {
         "name": config.name,
         "kept": kept,
@@ -218,6 +236,7 @@ def _data(config: ConnectionConfig, settings: dict[str, Any], *, kept: str) -> d
         "allowed_from": list(config.allowed_from),
         "rate_per_s": config.rate_per_s,
         "max_concurrent": config.max_concurrent,
+        "webhook": _webhook(reader, config.name),
         "settings": settings,
     }
 

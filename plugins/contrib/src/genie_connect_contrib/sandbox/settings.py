@@ -50,7 +50,7 @@ class SandboxSettings:
     webhook_secret: Secret | None = setting(
         title="Webhook signing secret",
         help="whsec_ and base64, as the provider shows it. Without it no webhook is taken.",
-        group="auth",
+        group="webhooks",
         secret=True,
         default=None,
         check=_webhook_secret_problem,
@@ -58,7 +58,7 @@ class SandboxSettings:
     previous_webhook_secret: Secret | None = setting(
         title="Previous webhook signing secret",
         help="Still good while you rotate.",
-        group="auth",
+        group="webhooks",
         secret=True,
         default=None,
         check=_webhook_secret_problem,
