@@ -7,8 +7,6 @@ are ``unknown``, which is safe.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -22,6 +20,7 @@ from genie_connect.model.receipt import Attempt
 from genie_connect.store import bitmap
 from genie_connect.store.claims import Answer, Claim, HandOver
 from genie_connect.store.database import Database
+from genie_connect.store.id_packing import pack_ids
 from genie_connect.store.late_answers import LateAnswers
 from genie_connect.store.outcome_rows import to_row
 from genie_connect.store.schema import UnitKind, UnitState, accepted_ids, attempts, outcomes
@@ -162,9 +161,8 @@ class HandOvers:
         }
         if not ids:
             return None
-        packed = zlib.compress(json.dumps(ids, separators=(",", ":")).encode())
-        unit = item.claim.unit
-        return {"attempt_id": item.attempt.id, "tenant": self._database.tenant, "unit_id": unit, "packed": packed}
+        row = {"attempt_id": item.attempt.id, "tenant": self._database.tenant, "unit_id": item.claim.unit}
+        return row | {"packed": pack_ids(ids)}
 
     async def _take_in(
         self, connection: AsyncConnection, rows: dict[int, UnitRow], items: Sequence[AnsweredItem]

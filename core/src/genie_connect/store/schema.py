@@ -315,7 +315,7 @@ accepted_ids = sa.Table(
     _tenant(),
     sa.Column("packed", sa.LargeBinary, nullable=False),
 )
-"""The ids that providers gave to the accepted copies of a chunk: compressed JSON, position to id."""
+"""The ids that providers gave to the accepted copies of a chunk, packed (``id_packing``): to ask the provider by."""
 
 suppressions = sa.Table(
     "suppressions",

@@ -1,0 +1,62 @@
+"""The ids that a provider gave to the copies of a hand-over, in few bytes: a format byte, then what it says.
+
+Most providers' ids are random numbers in hexadecimal, alike but for their digits: as text they compress to 25 bytes
+each, and as the bytes that they spell they take 16. Others are compressed as text; where all copies of a call share one
+id, that takes two bytes for each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+from genie_connect.errors import StoreError
+from genie_connect.store import bitmap
+
+TEXT_1: Final = b"\x01"
+DIGITS_1: Final = b"\x02"
+"""The formats of this version: JSON, position to id; and a pattern with the digits that stand in it."""
+_DIGITS: Final = re.compile(r"(?:[0-9a-f]{2}){2,}")
+_LEVEL: Final = 6
+
+
+def pack_ids(ids: Mapping[int, str]) -> bytes:
+    """The bytes to be stored."""
+    positions = sorted(ids)
+    patterns = {_DIGITS.sub(_blank, ids[position]) for position in positions}
+    if len(patterns) != 1 or "\0" not in "".join(patterns) or any("\0" in each for each in ids.values()):
+        return TEXT_1 + zlib.compress(json.dumps(ids, separators=(",", ":")).encode(), _LEVEL)
+    digits = [bytes.fromhex("".join(_DIGITS.findall(ids[position]))) for position in positions]
+    # Byte by byte of all ids: what they have in common then stands together.
+    columns = b"".join(map(bytes, zip(*digits, strict=True)))
+    head = json.dumps([patterns.pop(), bitmap.dump(bitmap.of(positions)).hex()]).encode()
+    return DIGITS_1 + zlib.compress(head + b"\n" + columns, _LEVEL)
+
+
+def unpack_ids(data: bytes) -> dict[int, str]:
+    """What ``pack_ids`` stored, by position. Raises ``StoreError`` for anything else."""
+    try:
+        content = zlib.decompress(data[1:])
+        if data[:1] == TEXT_1:
+            return {int(position): str(given) for position, given in json.loads(content).items()}
+        if data[:1] != DIGITS_1:
+            raise ValueError("its format is not known")
+        head, _, columns = content.partition(b"\n")
+        pattern, places = json.loads(head)
+        positions = bitmap.positions(bitmap.load(bytes.fromhex(places)))
+        each = [columns[start :: len(positions)].hex() for start in range(len(positions))]
+        return dict(zip(positions, [_filled(pattern, digits) for digits in each], strict=True))
+    except (ValueError, TypeError, AttributeError, zlib.error) as error:
+        raise StoreError(f"the ids of a hand-over cannot be read: {error}", hint="its row is damaged") from None
+
+
+def _blank(found: re.Match[str]) -> str:
+    return "\0" * len(found[0])
+
+
+def _filled(pattern: str, digits: str) -> str:
+    each = iter(digits)
+    return "".join([next(each) if character == "\0" else character for character in pattern])
