@@ -372,3 +372,5 @@ async def test_a_host_without_a_store_forgets_its_oldest_messages() -> None:
             event = Event(id="1", kind="delivered", time=START, recipient=email, **{name: value})
             (match,) = await memory.match("api", [event])
             assert (match is not None) is known, (email, name)
+            (match,) = await memory.match("other", [event])
+            assert (match is not None) is (known and name == "message_id"), (email, name)

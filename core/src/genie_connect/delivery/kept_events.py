@@ -76,14 +76,15 @@ class MemoryEvents:
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._sent: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._told: dict[str, list[Event]] = {}
-        self._attempts: dict[str, tuple[str, ...]] = {}
-        self._by_attempt: dict[str, dict[str, None]] = {}
+        self._attempts: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._by_attempt: dict[tuple[str, str], dict[str, None]] = {}
         self._provider_ids: dict[str, tuple[tuple[str, str], ...]] = {}
         self._by_provider_id: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
 
     async def leaving(self, leaving: Leaving) -> None:
         """These copies leave now."""
-        named, attempts = self._by_attempt.setdefault(leaving.attempt_id, {}), (leaving.attempt_id,)
+        attempt = (leaving.connection, leaving.attempt_id)
+        named, attempts = self._by_attempt.setdefault(attempt, {}), (attempt,)
         for delivery in leaving.batch.deliveries:
             name = bracketed(delivery.message_id)
             recipients = tuple([address.email for address in delivery.addresses])
@@ -100,7 +101,7 @@ class MemoryEvents:
         given = {each.recipient: each.provider_id for each in outcomes if each.provider_id is not None}
         if not given:
             return
-        for name in self._by_attempt.get(attempt.id, ()):
+        for name in self._by_attempt.get((attempt.connection, attempt.id), ()):
             for email in self._sent[name]:
                 if email in given:
                     key = (attempt.connection, given[email])
@@ -152,7 +153,7 @@ class MemoryEvents:
 
     def _named(self, connection: str, event: Event) -> set[str]:
         """The messages that the attempt's id or the provider's stands for, with the event's recipient."""
-        attempted = self._by_attempt.get(event.attempt_id or "", ())
+        attempted = self._by_attempt.get((connection, event.attempt_id or ""), ())
         pairs = [(name, email) for name in attempted for email in self._sent[name]]
         pairs = pairs or list(self._by_provider_id.get((connection, event.provider_id or ""), ()))
         if event.recipient is not None:

@@ -29,10 +29,14 @@ _PARSE: Final = "connector_parse_webhook"
 
 @attrs.frozen(kw_only=True)
 class Reader:
-    """Reads a connection's webhooks by another connector. ``settings`` are what that one's parser needs."""
+    """Reads a connection's webhooks by another connector.
+
+    ``settings`` are what that one's parser needs, ``entries`` its capabilities that are about events.
+    """
 
     handle: ConnectorHandle
     settings: Any = attrs.field(repr=False)
+    entries: tuple[Capability, ...]
 
     def read(self, request: WebhookRequest) -> tuple[Event, ...]:
         """The events of a webhook. Raises ``WebhookRejected``.
@@ -43,13 +47,7 @@ class Reader:
 
     def shown(self, table: CapabilityTable) -> CapabilityTable:
         """A connection's table, with what this one reads."""
-        return table.replaced(self._entries(), effective=table.effective)
-
-    def _entries(self) -> Iterable[Capability]:
-        for entry in self.handle.capabilities():
-            if entry.name.startswith("events.") and entry.available:
-                said = f"of {self.handle.info.title}" + (f", {entry.note}" if entry.note else "")
-                yield attrs.evolve(entry, note=said, support="")
+        return table.replaced(self.entries, effective=table.effective)
 
 
 def settings_class(registry: Registry, handle: ConnectorHandle, data: object) -> type[Any]:
@@ -74,7 +72,7 @@ def reader_of(registry: Registry, handle: ConnectorHandle, settings: Any) -> Rea
     provider = _provider(registry, name)
     cls = _alone(provider.info.settings_class)  # type: ignore[arg-type]  # the same
     given = {field.name: getattr(settings, field.name) for field in attrs.fields(cls)}
-    return Reader(handle=provider, settings=cls(**given))
+    return Reader(handle=provider, settings=cls(**given), entries=tuple(_entries(provider)))
 
 
 def read_by(registry: Registry, handle: ConnectorHandle, settings: Any) -> ConnectorHandle | None:
@@ -98,6 +96,13 @@ def _provider(registry: Registry, name: str) -> ConnectorHandle:
         cause = f"is {name!r}, whose parser needs settings that stand in no group {GROUP}"
         raise _wrong(cause, f"those that can be used so are {readers}")
     return provider
+
+
+def _entries(provider: ConnectorHandle) -> Iterable[Capability]:
+    for entry in provider.capabilities():
+        if entry.name.startswith("events.") and entry.available:
+            said = f"of {provider.info.title}" + (f", {entry.note}" if entry.note else "")
+            yield attrs.evolve(entry, note=said, support="")
 
 
 def _wrong(cause: str, fix: str) -> SettingsError:
