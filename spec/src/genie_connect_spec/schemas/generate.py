@@ -138,7 +138,7 @@ def _hints() -> dict[str, Any]:
             "minimum": {"type": "number"},
             "maximum": {"type": "number"},
             "x-order": {"type": "integer", "minimum": 0},
-            "x-group": {"enum": ["basic", "auth", "advanced"]},
+            "x-group": {"enum": ["basic", "auth", "webhooks", "advanced"]},
             "x-placeholder": text,
             "x-show-if": {"type": "object", "description": "another setting, and the value at which this one matters"},
             "x-enum-titles": {"type": "object", "additionalProperties": text},
