@@ -46,7 +46,7 @@ class _Over(Exception):
 class Stage:
     """What a player needs from its server."""
 
-    rules: tuple[Rule, ...]
+    rules: Callable[[], tuple[Rule, ...]]
     new_session: Callable[[], Session]
     tls_context: ssl.SSLContext | None
     tls_first: bool
@@ -126,7 +126,7 @@ class Player:
 
     def _action_at(self, stage: str, turn: Turn | None) -> Action | None:
         address = turn.path.address if turn is not None and turn.path is not None else None
-        for rule in self._stage.rules:
+        for rule in self._stage.rules():
             if rule.applies(
                 stage,
                 connection=self._record.index,
@@ -239,9 +239,9 @@ class Player:
         if turn is None:
             return
         self._session.apply(turn, code)
-        if turn.message is not None and code // 100 == 2:
+        if turn.message is not None:
             kept = self._stage.handed_over
-            kept[self._kept] = attrs.evolve(kept[self._kept], accepted=True)
+            kept[self._kept] = attrs.evolve(kept[self._kept], accepted=code // 100 == 2, code=code)
 
     def _note(self, stage: str, turn: Turn) -> None:
         if stage == "auth" and turn.index == 0:

@@ -22,7 +22,10 @@ class Command:
 
 @attrs.frozen(kw_only=True)
 class HandedOver:
-    """A message that came complete, end mark and all; `accepted` if the client was told so (or would have been)."""
+    """A message that came complete, end mark and all; `accepted` if the client was told so (or would have been).
+
+    `code` is that of the answer, and 0 where there was none that a client could read.
+    """
 
     number: int
     connection: int
@@ -32,6 +35,7 @@ class HandedOver:
     auth_user: str | None
     tls: bool
     accepted: bool
+    code: int = 0
 
 
 class ConnectionRecord:

@@ -125,7 +125,7 @@ class ScriptedSmtpServer:
             folder = self._resources.enter_context(tempfile.TemporaryDirectory())
             self._certificates = CertificateSet(Path(folder))
         stage = Stage(
-            rules=self.rules,
+            rules=lambda: self.rules,
             new_session=lambda: self._session_class(
                 self._settings, credentials=self._credentials, tls=self.security == "tls"
             ),
@@ -159,6 +159,10 @@ class ScriptedSmtpServer:
         await asyncio.gather(*players, return_exceptions=True)
         self.connections.clear()
         self.handed_over.clear()
+
+    def follow(self, script: Script) -> None:
+        """Follow another script from here on."""
+        self.rules = rules_of(script)
 
     async def wait_for_connections(self, count: int, timeout_s: float) -> None:
         """Return once `count` clients have connected; raises TimeoutError."""

@@ -14,7 +14,7 @@ import attrs
 if TYPE_CHECKING:
     from genie_connect_spec.kit.rig import Rig
 
-_ID: Final = re.compile(r"GC-(DISC|SET|CAP|SEND|FAIL|TEST|HOOK|LIFE|SAFE)-\d{3}\Z")
+_ID: Final = re.compile(r"GC-(DISC|SET|CAP|SEND|FAIL|SMTP|TEST|HOOK|LIFE|SAFE)-\d{3}\Z")
 GROUPS: Final = (
     "discovery",
     "settings",
@@ -22,6 +22,9 @@ GROUPS: Final = (
     "features",
     "sending",
     "failures",
+    "dialogue",
+    "replies",
+    "batches",
     "testing",
     "webhooks",
     "lifecycle",

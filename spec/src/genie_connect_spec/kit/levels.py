@@ -31,6 +31,7 @@ _PARTS: Final[Mapping[str, Quality]] = {
     "GC-TEST": Quality.SILVER,
     "GC-CAP": Quality.GOLD,
     "GC-HOOK": Quality.GOLD,
+    "GC-SMTP": Quality.GOLD,
     "GC-SAFE": Quality.GOLD,
 }
 

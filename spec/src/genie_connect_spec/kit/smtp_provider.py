@@ -10,8 +10,22 @@ from typing import Final, Self
 
 from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.provider import HandedOver, Happenings, ServerThread
-from genie_connect_spec.smtp_record import ConnectionRecord
-from genie_connect_spec.smtp_script import Action, Answer, Close, Decide, Garbage, Hang, Reset, Rule, Say, SayThen
+from genie_connect_spec.smtp_record import Command, ConnectionRecord
+from genie_connect_spec.smtp_record import HandedOver as Taken
+from genie_connect_spec.smtp_script import (
+    Action,
+    Answer,
+    Close,
+    Decide,
+    Garbage,
+    Hang,
+    Reset,
+    Rule,
+    Say,
+    SayThen,
+    Script,
+    rules_of,
+)
 from genie_connect_spec.smtp_server import ScriptedSmtpServer
 
 # What each behaviour does at which stage; TRUNCATED says 250 without the end of its line.
@@ -40,8 +54,8 @@ class SmtpProvider:
         self._everywhere = False
         self._happenings = Happenings()
         self._thread = ServerThread("kit SMTP provider")
-        rules = [Rule(stage=stage, action=Decide(self._deciding(stage))) for stage in _STAGES]
-        self._server = ScriptedSmtpServer(rules)
+        self._usual = tuple(Rule(stage=stage, action=Decide(self._deciding(stage))) for stage in _STAGES)
+        self._server = ScriptedSmtpServer(self._usual)
         self.host = self._server.host
         self.port = 0
 
@@ -69,7 +83,22 @@ class SmtpProvider:
     @property
     def commands(self) -> list[str]:
         """The stages of all commands of all connections."""
-        return [stage for connection in list(self._server.connections) for stage in connection.stages()]
+        return [command.stage for command in self.said]
+
+    @property
+    def said(self) -> list[Command]:
+        """All commands of all connections, one connection after another."""
+        return [command for connection in self.connections for command in list(connection.commands)]
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        """What is known of each connection."""
+        return list(self._server.connections)
+
+    @property
+    def taken(self) -> list[Taken]:
+        """The messages that came whole, and how each was answered."""
+        return list(self._server.handed_over)
 
     @property
     def open_connections(self) -> int:
@@ -83,6 +112,11 @@ class SmtpProvider:
     def behave(self, behaviour: Behaviour = Behaviour.NORMAL, *, everywhere: bool = False) -> None:
         """Treat messages like this from now on, or with ``everywhere`` every greeting."""
         self._behaviour, self._everywhere = behaviour, everywhere
+        self._server.follow(self._usual)
+
+    def play(self, script: Script) -> None:
+        """Follow this script until ``behave`` is called again."""
+        self._server.follow((*rules_of(script), *self._usual))
 
     def forget(self) -> None:
         """Nothing was handed over so far, and nobody is connected."""
