@@ -64,14 +64,29 @@ def url_problem(value: str) -> str | None:
     return None
 
 
+def secret_problem(value: Secret | None) -> str | None:
+    """What is wrong with a signing secret; a reference is not followed."""
+    if value is None or value.reference:
+        return None
+    try:
+        signing_key(value.reveal())
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 @settings
 class HonestSettings:
     """Settings of the honest connector."""
 
     base_url: str = setting(title="Base URL", help="Where it is.", check=url_problem)
     api_key: Secret = setting(title="API key", help="Account > Keys", secret=True, group="auth")
-    webhook_secret: Secret | None = setting(title="Signing secret", secret=True, group="auth", default=None)
-    old_webhook_secret: Secret | None = setting(title="Old signing secret", secret=True, group="auth", default=None)
+    webhook_secret: Secret | None = setting(
+        title="Signing secret", secret=True, group="auth", default=None, check=secret_problem
+    )
+    old_webhook_secret: Secret | None = setting(
+        title="Old signing secret", secret=True, group="auth", default=None, check=secret_problem
+    )
     pace: int = setting(title="Pace", default=5, minimum=1, maximum=50, example=10)
     quick: bool = setting(title="Quick", default=False)
 

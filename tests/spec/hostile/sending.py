@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from genie_connect import (
     Outcome,
     State,
@@ -130,6 +132,39 @@ class ForgetsMessageId(Honest):
         """Without it."""
         content = super().content(batch)
         return {**content, "copies": [{**copy, "id": ""} for copy in content["copies"]]}
+
+
+@fails("GC-SEND-031")
+class MakesIdsUp(Honest):
+    """Has an id for a message to which the provider gave none."""
+
+    def accepted(self, recipient: str) -> Outcome:
+        """With a number of its own."""
+        return attrs.evolve(super().accepted(recipient), provider_id="made-up-4711")
+
+
+@fails("GC-SEND-015")
+class NamesTheNameless(Honest):
+    """Gives a message without a subject one."""
+
+    def content(self, batch: Any) -> dict[str, Any]:
+        """With words of its own."""
+        content = super().content(batch)
+        return {**content, "subject": content["subject"] or "(no subject)"}
+
+
+@fails("GC-SEND-025")
+class TellsWhereFilesAre(Honest):
+    """Has the path of a file that is gone in its outcome."""
+
+    @hookimpl
+    async def connector_send(self, state: Any, batch: Any, context: Any) -> Any:
+        """With what the system says."""
+        try:
+            self.body(batch)
+        except (OSError, ValueError) as error:
+            return [attrs.evolve(self.unreadable(each.email), text=str(error)) for each in batch.recipients]
+        return await Honest.connector_send(self, state, batch, context)
 
 
 @fails("GC-SEND-019")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -11,9 +12,9 @@ from genie_connect import (
     setting,
     settings,
 )
-from genie_connect.errors import Problem
+from genie_connect.errors import Problem, WebhookRejected
 from genie_connect.model.settings import _redacted_repr
-from tests.spec.hostile.honest import url_problem
+from tests.spec.hostile.honest import HonestSettings, secret_problem, url_problem
 from tests.spec.hostile.registry import fails
 from tests.spec.hostile.spoiling import Info
 
@@ -25,8 +26,12 @@ def with_settings(**fields: Any) -> type[Any]:
     base = {
         "base_url": setting(title="Base URL", help="Where it is.", check=url_problem),
         "api_key": setting(title="API key", help="Account > Keys", secret=True, group="auth"),
-        "webhook_secret": setting(title="Signing secret", secret=True, group="auth", default=None),
-        "old_webhook_secret": setting(title="Old signing secret", secret=True, group="auth", default=None),
+        "webhook_secret": setting(
+            title="Signing secret", secret=True, group="auth", default=None, check=secret_problem
+        ),
+        "old_webhook_secret": setting(
+            title="Old signing secret", secret=True, group="auth", default=None, check=secret_problem
+        ),
     }
     kinds = {"base_url": str, "api_key": Secret, "webhook_secret": Secret | None, "old_webhook_secret": Secret | None}
     ordered = base | values
@@ -45,6 +50,40 @@ class Unmarked(Info):
     """Has a secret that is not marked as one."""
 
     facts = {"settings_class": with_settings(licence=(Secret | None, setting(title="Licence", default=None)))}
+
+
+@fails("GC-HOOK-024")
+class TakesAnySecret(Info):
+    """Has a signing secret that nobody looks at."""
+
+    facts = {
+        "settings_class": with_settings(
+            webhook_secret=(Secret | None, setting(title="Signing secret", secret=True, group="auth", default=None))
+        )
+    }
+
+    def verify(self, settings: Any, request: Any) -> None:
+        """As others do who find it out here."""
+        try:
+            super().verify(settings, request)
+        except ValueError:
+            raise WebhookRejected("the secret cannot be used", status=503) from None
+
+
+@fails("GC-SET-027")
+class DemandsTheOptional(Info):
+    """Has a default that it refuses together with the others."""
+
+    @settings
+    class Demanding(HonestSettings):
+        """The honest ones, and a rule."""
+
+        def rules(self) -> Iterable[Problem]:
+            """A signing secret has to be there."""
+            if self.webhook_secret is None:
+                yield Problem("webhook_secret", "is not given", "give it")
+
+    facts = {"settings_class": Demanding}
 
 
 @fails("GC-SET-018")

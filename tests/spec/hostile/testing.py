@@ -60,7 +60,7 @@ class CallsItSomethingElse(Tests):
         )
 
 
-@fails("GC-TEST-005")
+@fails("GC-TEST-005", "GC-TEST-021")
 class LeadsToNoSetting(Tests):
     """Names a setting that there is not."""
 

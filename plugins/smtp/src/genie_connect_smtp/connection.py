@@ -25,7 +25,7 @@ from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.guard import StrictProtocol
 from genie_connect_smtp.ladder import Ladder
 from genie_connect_smtp.limits import QUIT_TIMEOUT_S, Limits
-from genie_connect_smtp.outcomes import UNREADABLE
+from genie_connect_smtp.outcomes import UNREADABLE, why_unreadable
 from genie_connect_smtp.outgoing import nothing
 from genie_connect_smtp.replies import Reply, ReplyParser
 from genie_connect_smtp.session import Session
@@ -341,7 +341,7 @@ class Connection(asyncio.Protocol):
         except (GenieConnectError, UnsendableContent, OSError) as error:
             # A file that is gone or was changed: the connection is dropped before the end mark.
             if transaction is not None:
-                transaction.text = str(error)
+                transaction.text = why_unreadable(error)
             self.session.abandoned(UNREADABLE)
             self.pump()
             return

@@ -15,7 +15,7 @@ from genie_connect_smtp.classify import classify_reply
 from genie_connect_smtp.composing import BatchComposer
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.delivery import SmtpDelivery
-from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail
+from genie_connect_smtp.outcomes import BROKEN, UNREADABLE, before_mail, why_unreadable
 from genie_connect_smtp.pace_signals import Signal, reading_of
 from genie_connect_smtp.packing import Packing
 from genie_connect_smtp.stages import Stage
@@ -268,7 +268,7 @@ class Feed:
         self._connection.pump()
 
     def _unreadable(self, delivery: SmtpDelivery, error: Exception) -> None:
-        delivery.settle(delivery.waiting, UNREADABLE, str(error))
+        delivery.settle(delivery.waiting, UNREADABLE, why_unreadable(error))
         self._queue.ended(delivery)
 
 

@@ -137,6 +137,11 @@ def before_mail(verdict: Verdict) -> Result:
     return Result(stage=Stage.MAIL, verdict=verdict)
 
 
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with the content, without the path that a system's error has in it."""
+    return (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
+
+
 def untried(verdict: Verdict, retry_after_s: float) -> Result:
     """The result of somebody whose turn did not come; when it may be worth coming back."""
     return Result(stage=Stage.PLAN, verdict=attrs.evolve(verdict, retry_after_s=retry_after_s))

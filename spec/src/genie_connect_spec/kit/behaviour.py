@@ -23,6 +23,8 @@ class Behaviour(StrEnum):
     """answers that this is too much for now"""
     UNAUTHORIZED = "unauthorized"
     """refuses the credentials"""
+    FORBIDDEN = "forbidden"
+    """knows the credentials and does not let them do this (HTTP 403)"""
     REDIRECTING = "redirecting"
     """sends the client to another server"""
     HASTY = "hasty"

@@ -62,6 +62,7 @@ _MISBEHAVED: Final = {
         status=429, headers=FrozenMap({"retry-after": str(RETRY_AFTER_S)}), body=b'{"message": "too many requests"}'
     ),
     Behaviour.UNAUTHORIZED: Answer(status=401, body=b'{"message": "the key is not valid"}'),
+    Behaviour.FORBIDDEN: Answer(status=403, body=b'{"message": "the key may not do this"}'),
 }
 
 
@@ -70,7 +71,8 @@ class _Fault(Exception):
 
 
 class HttpProvider:
-    """The server. ``requests`` holds every request that came whole, ``handed_over`` those that hand a message over.
+    """The server. ``requests`` holds every request that came whole, ``handed_over`` those that hand a message over,
+    and ``answers`` what was answered to those.
 
     ``faults`` says where the author's own functions raised.
     """
@@ -86,6 +88,7 @@ class HttpProvider:
         self.port = 0
         self.requests: list[HttpRequest] = []
         self.handed_over: list[HandedOver] = []
+        self.answers: list[bytes] = []
         self.faults: list[str] = []
         self._answer = answer
         self._delivers = delivers
@@ -132,6 +135,7 @@ class HttpProvider:
             self._thread.run(self._disconnect())
         self.requests.clear()
         self.handed_over.clear()
+        self.answers.clear()
         self.faults.clear()
 
     async def received(self, count: int, timeout_s: float) -> None:
@@ -218,6 +222,8 @@ class HttpProvider:
         else:
             answer = _MISBEHAVED.get(behaviour) or self._of_the_author("answer", self._answer, request)
         written = _written(answer)
+        if delivers:
+            self.answers.append(written)
         writer.write(written[:-1] if behaviour is Behaviour.TRUNCATED else written)
         await writer.drain()
         return behaviour not in (Behaviour.TRUNCATED, Behaviour.HASTY)

@@ -267,6 +267,7 @@ class Rig:
         honest = all(each.state is State.REJECTED and each.reason == "unsupported" for each in outcomes)
         assert honest, f"it is neither accepted nor refused as unsupported: {first}"
         assert not self.provider.handed_over, "it is refused as unsupported, and was handed over"
+        assert not any(each.suppress for each in outcomes), "it is refused as unsupported, and somebody is suppressed"
         assert first.text or first.hint, "it is refused as unsupported, and nothing says what is"
         return first
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import email
 import email.header
 import email.policy
@@ -46,6 +47,30 @@ def layers(content: bytes) -> tuple[bytes, ...]:
     found: dict[bytes, None] = {}
     _unwrap(content, found, 0)
     return tuple(found)
+
+
+def fields(content: bytes) -> dict[str, str]:
+    """The fields of what left and their texts: those of the JSON or the form in the body, or else of the header."""
+    head, _, body = content.partition(b"\r\n\r\n")
+    for text in (body, content):
+        if text[:1] in (b"{", b"["):
+            with contextlib.suppress(ValueError):
+                return dict(_leaves(json.loads(text), ""))
+    if b"=" in body[:200] and b"\n" not in body and b" " not in body:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    message = email.message_from_bytes(head + b"\r\n\r\n", policy=email.policy.compat32)
+    return {name.lower(): _decoded(str(value)) for name, value in message.items()}
+
+
+def _leaves(data: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _leaves(value, f"{path}/{key}")
+    elif isinstance(data, list):
+        for number, value in enumerate(data):
+            yield from _leaves(value, f"{path}/{number}")
+    elif isinstance(data, str):
+        yield path, data
 
 
 def _unwrap(content: bytes, found: dict[bytes, None], depth: int) -> None:

@@ -19,6 +19,7 @@ from genie_connect.model.outcome import Outcome, State
 from genie_connect_spec.kit import traffic
 from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.check import Force, check, needs
+from genie_connect_spec.kit.http_provider import HttpProvider
 from genie_connect_spec.kit.letters import SENDER, SUBJECT, TEXT, Copy, batch_of, letter
 from genie_connect_spec.kit.rig import CONNECTION, Rig
 
@@ -152,8 +153,15 @@ async def html_alone_is_a_message(rig: Rig) -> None:
 async def an_empty_subject_is_a_subject(rig: Rig) -> None:
     """People send that. Whose provider refuses it says so before it is asked."""
     refused = await rig.refusal(letter(subject=""))
-    left = rig.provider.handed_over
-    assert refused or traffic.holds(left[0].content, TEXT), f"{TEXT!r} is not in what left"
+    if refused:
+        return
+    bare = rig.provider.handed_over[-1].content
+    assert traffic.holds(bare, TEXT), f"{TEXT!r} is not in what left"
+    # Where the subject of another message stands, there stands none in this one.
+    named = traffic.fields((await rig.deliver(letter())).content)
+    places = [name for name, value in named.items() if value == SUBJECT]
+    found = [value for name, value in traffic.fields(bare).items() if name in places and value]
+    assert not found, f"the message has no subject, and {found[0]!r} left as one"
 
 
 @check("GC-SEND-016", after=SENDS)
@@ -189,6 +197,18 @@ async def events_find_the_send(rig: Rig) -> None:
     assert outcome.provider_id or traffic.holds(rig.provider.handed_over[0].content, message_id), (
         "the Message-ID is not in what left, and the outcome has no provider_id"
     )
+
+
+@check("GC-SEND-031", after=SENDS)
+async def an_id_is_the_providers(rig: Rig) -> None:
+    """An id that the provider never gave finds no event, and nobody finds the message by it."""
+    async with rig.opened() as state:
+        (outcome,) = await rig.send(state, await batch_of(letter()))
+    needs(outcome.provider_id, "the outcome has no provider_id")
+    provider = rig.provider
+    said = b"".join(provider.answers) if isinstance(provider, HttpProvider) else (outcome.text or "").encode()
+    given = traffic.holds(said, outcome.provider_id or "")
+    assert given, f"the provider_id is {outcome.provider_id!r}, and the provider said no such thing"
 
 
 @check("GC-SEND-019", after=SENDS)
@@ -268,6 +288,7 @@ async def a_file_that_is_gone_is_an_outcome(rig: Rig) -> None:
             (outcome,) = await rig.send(state, await batch_of(letter(attachments=[attachment])))
     assert outcome.state in (State.REJECTED, State.DEFERRED), f"the file is gone, and the outcome is {outcome.state}"
     assert not rig.provider.handed_over, "a message without its file left"
+    assert folder not in repr(outcome), "the outcome names a folder of this machine"
 
 
 @check("GC-SEND-026", after=SENDS)

@@ -291,3 +291,13 @@ def a_url_is_checked(rig: Rig) -> None:
 def equal_settings_are_equal(rig: Rig) -> None:
     """A host compares settings to see whether a connection has to be opened anew."""
     assert rig.structured(rig.data) == rig.structured(dict(rig.data)), "settings of the same data differ"
+
+
+@check("GC-SET-027", after=(GOOD, "GC-SET-018"))
+def what_is_optional_can_be_left_out(rig: Rig) -> None:
+    """Whoever fills in what a form demands has filled it in."""
+    demanded = {each.name: rig.data[each.name] for each in _all(rig) if each.required and each.name in rig.data}
+    try:
+        rig.structured(demanded)
+    except SettingsError as error:
+        raise AssertionError(f"all settings without a default are given, and they are refused: {error}") from None

@@ -74,10 +74,26 @@ async def wrong_credentials_lead_to_a_setting(rig: Rig) -> None:
     rig.misbehave(Behaviour.UNAUTHORIZED, everywhere=True)
     diagnosis = failed(await rig.steps()).diagnosis
     assert diagnosis is not None, "the failed step has no diagnosis"
-    fields = attrs.fields(rig.info.settings_class)
-    names = [external_name(field.name) for field in fields if info_of(field).group == "auth" or info_of(field).secret]
+    names = _credentials(rig)
     said = f"the diagnosis names the setting {diagnosis.field}"
     assert diagnosis.field in names, f"{said}; those of the group auth are {', '.join(names)}"
+
+
+@check("GC-TEST-021", after=STEPS)
+async def a_key_that_may_not_leads_to_a_setting(rig: Rig) -> None:
+    """A key of the wrong account, or with too few rights, is looked for where the key is."""
+    rig.misbehave(Behaviour.FORBIDDEN, everywhere=True)
+    last = (await rig.steps())[-1]
+    needs(last.status is Status.FAIL, "its test may go on with a key that may not do everything")
+    assert last.diagnosis is not None, "the failed step has no diagnosis"
+    names = _credentials(rig)
+    said = f"the provider says 403, and the diagnosis names the setting {last.diagnosis.field}"
+    assert last.diagnosis.field in names, f"{said}; those of the group auth are {', '.join(names)}"
+
+
+def _credentials(rig: Rig) -> list[str]:
+    fields = attrs.fields(rig.info.settings_class)
+    return [external_name(field.name) for field in fields if info_of(field).group == "auth" or info_of(field).secret]
 
 
 @check("GC-TEST-006", after=STEPS)

@@ -204,7 +204,7 @@ def _signing_settings(rig: Rig) -> list[str]:
     ]
 
 
-@check("GC-HOOK-011", after=PARSES)
+@check("GC-HOOK-011", after=("GC-HOOK-003",))
 def signed_nonsense_is_refused_politely(rig: Rig) -> None:
     """A provider with a fault, or a new format: refused as malformed, without another error."""
     _proven(rig)
@@ -224,6 +224,13 @@ def signed_nonsense_is_refused_politely(rig: Rig) -> None:
         b"[null, 1, {}, []]",
     ):
         _only_known_errors(rig, body)
+        request = _signed(rig, body)
+        try:
+            _parse(rig, request)
+        except WebhookRejected as error:
+            # Where the signature stands in the body, there is none in these.
+            malformed = error.status == 400 or not request.headers
+            assert malformed, f"a signed body that is no webhook is refused with the status {error.status}, not 400"
 
 
 @check("GC-HOOK-012", after=PARSES)
@@ -357,3 +364,17 @@ def its_secret_is_a_secret(rig: Rig) -> None:
     hints = {external_name(name): without_none(hint)[0] for name, hint in field_types(rig.info.settings_class).items()}
     plain = [name for name in signing if hints.get(name) is not Secret]
     assert not plain, f"{', '.join(plain)} is no Secret"
+
+
+@check("GC-HOOK-024", after=PARSES)
+def its_secret_can_be_used(rig: Rig) -> None:
+    """A secret with a slip in it is found by whoever types it in, and not by the first webhook that is lost."""
+    _signed_only(rig)
+    body = _body(rig)
+    for name in _signing_settings(rig):
+        try:
+            settings = rig.structured({**rig.data, name: "\u2603 no signing secret"})
+        except SettingsError:
+            continue
+        refused = _refused(rig, _signed(rig, body), "a webhook that was signed with another secret", settings)
+        assert refused.status == 401, f"the settings take a {name} that cannot be used: every webhook is lost"
