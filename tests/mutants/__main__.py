@@ -8,7 +8,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +64,8 @@ class Outcome:
     connector: str
     functions: int
     fates: Sequence[Fate]
+    left_out: Counter[str]
+    """By reason, of those that the kit runs into."""
 
     @property
     def survivors(self) -> list[Fate]:
@@ -84,7 +86,9 @@ def look(subject: Subject, count: int, jobs: int, only: str) -> Outcome:
     if failed:
         raise SystemExit(f"{subject.connector} fails {', '.join(failed)} as it stands")
     every = [mutant for name, path in files.items() for mutant in mutants_of(name, path)]
-    there = [mutant for mutant in every if (mutant.module, mutant.line) in lines and mutant.name not in ALIKE]
+    met = [mutant for mutant in every if (mutant.module, mutant.line) in lines]
+    left_out = Counter(why for mutant in met if (why := mutant.left_out or ALIKE.get(mutant.name, "")))
+    there = [mutant for mutant in met if not mutant.left_out and mutant.name not in ALIKE]
     chosen = [mutant for mutant in there if only in mutant.name] if only else _chosen(there, count)
     print(
         f"{subject.connector}: {len(chosen)} of {len(there)} mutants that the kit runs into ({len(every)} in all)",
@@ -101,6 +105,7 @@ def look(subject: Subject, count: int, jobs: int, only: str) -> Outcome:
         connector=subject.connector,
         functions=len({(mutant.module, mutant.function) for mutant in chosen}),
         fates=found,
+        left_out=left_out,
     )
 
 
@@ -110,7 +115,7 @@ def _chosen(mutants: Sequence[Mutant], count: int) -> list[Mutant]:
     return list(mutants) if count >= len(mutants) else sorted(chance.sample(mutants, count), key=lambda each: each.name)
 
 
-def results(outcomes: Iterable[Outcome]) -> str:
+def results(outcomes: Sequence[Outcome]) -> str:
     """As the page shows them."""
     lines = ["| Connector | Mutants | In functions | Killed | Part |", "|---|--:|--:|--:|--:|"]
     kills: Counter[str] = Counter()
@@ -119,10 +124,14 @@ def results(outcomes: Iterable[Outcome]) -> str:
         kills.update(fate.check.rpartition("-")[0] or fate.check for fate in each.fates if fate.check)
         lines.append(f"| `{each.connector}` | {len(each.fates)} | {each.functions} | {killed} | {each.killed:.1%} |")
     parts = ", ".join(f"`{part}` {number}" for part, number in kills.most_common())
-    alike = (
-        "" if not ALIKE else f"Left out are {len(ALIKE)} that cannot be told apart: `tests/mutants/alike.py` says why."
-    )
-    return "\n".join([*lines, "", f"First failure by part of the contract: {parts}. {alike}".strip()])
+    reasons: Counter[str] = Counter()
+    for each in outcomes:
+        reasons.update(each.left_out)
+    lines += ["", f"First failure by part of the contract: {parts}.", ""]
+    if reasons:
+        lines += ["Not tried, of all that the kit runs into (`tests/mutants/alike.py` has the rules):", ""]
+        lines += [f"- {number}: {reason}" for reason, number in reasons.most_common()]
+    return "\n".join(lines).rstrip()
 
 
 def main() -> int:

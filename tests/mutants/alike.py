@@ -1,8 +1,75 @@
-"""Mutants that are no others than the original: why no test of any kind could tell them apart."""
+"""Mutants that are left out, by rule: what no kit for strangers' connectors could or should tell from the original.
+
+Each rule has its reason, and a run prints how many it leaves out.
+"""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import attrs
+
+TIMING: Final[Mapping[str, frozenset[str]]] = {"genie_connect_smtp": frozenset({"pace", "pace_rate", "turns"})}
+"""Modules that decide when a message leaves, and neither whether nor how: their results are seconds."""
+
+
+@attrs.frozen
+class Place:
+    """Where a mutant is: the expression or statement that is changed, what stands around it, and in which module."""
+
+    kind: str
+    node: ast.AST
+    around: tuple[ast.AST, ...]
+    module: str
+
+
+def _in_timing(place: Place) -> bool:
+    package, _, name = place.module.rpartition(".")
+    return name in TIMING.get(package, ())
+
+
+def _in_thread_or_not(place: Place) -> bool:
+    return place.kind == "branch" and "to_thread" in ast.unparse(place.node)
+
+
+def _is_socket_option(place: Place) -> bool:
+    calls = [ast.unparse(each) for each in (*place.around, place.node) if isinstance(each, ast.Call | ast.Expr)]
+    return any(".setsockopt(" in call and "TCP_" in call for call in calls)
+
+
+def _is_text_of_error(place: Place) -> bool:
+    bases = [ast.unparse(base) for each in place.around if isinstance(each, ast.ClassDef) for base in each.bases]
+    statement = next((each for each in reversed((*place.around, place.node)) if isinstance(each, ast.Expr)), None)
+    return (
+        any(base.endswith(("Error", "Exception")) for base in bases)
+        and statement is not None
+        and ast.unparse(statement).startswith("super().__init__(")
+    )
+
+
+def _is_no_all_the_same(place: Place) -> bool:
+    function = next((each for each in reversed(place.around) if isinstance(each, ast.FunctionDef)), None)
+    return (
+        place.kind == "return"
+        and isinstance(place.node, ast.Return)
+        and isinstance(place.node.value, ast.Constant)
+        and place.node.value.value is False
+        and function is not None
+        and function.returns is not None
+        and ast.unparse(function.returns) == "bool"
+    )
+
+
+RULES: Final[Mapping[str, Callable[[Place], bool]]] = {
+    "it decides when a message leaves, and no rule says how fast a connector has to be": _in_timing,
+    "the same work is done, in a thread or not": _in_thread_or_not,
+    "an option of TCP that hurries packets and changes none": _is_socket_option,
+    "the text of an error that is caught here and shown to nobody": _is_text_of_error,
+    "a function that answers yes or no says None for no": _is_no_all_the_same,
+}
+"""By reason: whether a mutant at that place is left out."""
 
 ALIKE: Final[dict[str, str]] = {
     "genie_connect_contrib.sandbox.connector:connector_send:constant:0": (

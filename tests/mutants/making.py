@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import attrs
+
+from tests.mutants.alike import RULES, Place
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
@@ -36,6 +38,8 @@ class Mutant:
     start: int
     end: int
     text: str = attrs.field(repr=False)
+    left_out: str = ""
+    """Why it is not tried, where it is not."""
 
     @property
     def name(self) -> str:
@@ -54,9 +58,12 @@ def mutants_of(module: str, path: Path) -> Iterator[Mutant]:
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for name, function in _functions(ast.parse(source), ""):
+    tree = ast.parse(source)
+    above = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    for name, function in _functions(tree, ""):
         counts: dict[str, int] = {}
         for kind, node, text in _changes(function):
+            place = Place(kind, node, _around(node, above), module)
             counts[kind] = counts.get(kind, -1) + 1
             assert node.end_lineno is not None
             assert node.end_col_offset is not None
@@ -69,7 +76,17 @@ def mutants_of(module: str, path: Path) -> Iterator[Mutant]:
                 start=starts[node.lineno - 1] + node.col_offset,
                 end=starts[node.end_lineno - 1] + node.end_col_offset,
                 text=text,
+                left_out=next((reason for reason, holds in RULES.items() if holds(place)), ""),
             )
+
+
+def _around(node: ast.AST, above: Mapping[ast.AST, ast.AST]) -> tuple[ast.AST, ...]:
+    """What the node stands in, the outermost first."""
+    found: list[ast.AST] = []
+    while (parent := above.get(node)) is not None:
+        found.insert(0, parent)
+        node = parent
+    return tuple(found)
 
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
