@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from genie_connect.errors import SettingsError
 from genie_connect.model.capability import CapabilityTable, Level
 from genie_connect.model.outcome import State
 from genie_connect_spec.kit import traffic
@@ -301,6 +302,36 @@ async def a_server_that_takes_nothing_early_loses_nothing(rig: Rig) -> None:
         seen.agree()
         lost = [outcome for outcome in seen.outcomes if outcome.state is not State.ACCEPTED]
         assert not lost, f"the server takes every message that is sent in another way, and the outcome is {lost[0]}"
+        most = 20 + 2 * len(seen.connections)
+        asked = len(seen.lines("mail"))
+        assert asked <= most, f"the server does not take what it offers, and is asked for 20 messages {asked} times"
+
+
+@check("GC-SMTP-019", force=Force.SHOULD, after=SENDS)
+async def an_envelope_goes_at_once_where_it_may(rig: Rig) -> None:
+    """Each command alone costs a round trip, and the server is often far away (RFC 2920)."""
+    seen = await exchange(rig, [offers("PIPELINING")], message=letter(*readers(5)))
+    alone = [command.stage for command in seen.commands if command.stage == "rcpt" and not command.pipelined]
+    assert not alone, f"the server offers PIPELINING, and {len(alone)} of 5 recipients are named one by one"
+    seen.agree()
+
+
+@check("GC-SMTP-036", after=("GC-SET-001",))
+async def a_host_is_a_host(rig: Rig) -> None:
+    """A name with a port or a scheme in it is found nowhere, and the error comes hours later."""
+    server_of(rig)
+    needs("host" in rig.data, "it has no setting host")
+    for good in ("mail.example.com", "localhost", "192.0.2.1", "2001:db8::1", "bücher.example", "mail-1.example.com"):
+        try:
+            rig.structured({**rig.data, "host": good})
+        except SettingsError as error:
+            raise AssertionError(f"the host {good!r} is refused: {error}") from None
+    for wrong in ("", "mail example.com", "mail.example.com:25", "smtp://mail.example.com", "mail..example.com"):
+        try:
+            rig.structured({**rig.data, "host": wrong})
+        except SettingsError:
+            continue
+        raise AssertionError(f"the host {wrong!r} is taken")
 
 
 def _behind_a_message(record: ConnectionRecord) -> bool:

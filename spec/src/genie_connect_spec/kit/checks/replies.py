@@ -75,7 +75,9 @@ async def refusals_mean_what_the_vectors_say(rig: Rig) -> None:
             paced = case["reason"] == "greylisted" and outcome.reason == "throttled"
             assert paced or found == case[name], f"{said} {name} is {found}, not {case[name]}"
         assert outcome.code == case["code"], f"{said} the code of the outcome is {outcome.code}"
-        assert (outcome.enhanced or "") == case["enhanced"], f"{said} its enhanced code is {outcome.enhanced}"
+        # An enhanced code of another class contradicts the reply, and the reply counts (RFC 3463 section 2).
+        enhanced = case["enhanced"] if case["enhanced"][:1] == str(case["code"])[:1] else ""
+        assert (outcome.enhanced or "") == enhanced, f"{said} its enhanced code is {outcome.enhanced}"
         assert case["text"] in (outcome.text or ""), f"{said} its text is {outcome.text!r}"
 
 
