@@ -141,6 +141,8 @@ async def what_is_too_large_does_not_leave(rig: Rig) -> None:
     assert not seen.taken, "the server takes 4000 bytes, and a larger message left"
     assert outcome.state is State.REJECTED, f"the message is too large, and the outcome is {outcome.state}"
     assert outcome.reason == "too_large", f"the message is too large, and the reason is {outcome.reason}"
+    said = f"{outcome.text} {outcome.hint}"
+    assert "4000" in said, f"the message is too large, and the outcome does not say for what: {said}"
     assert not outcome.suppress, "the message is too large, and its recipient is to be suppressed"
     for keyword in ("SIZE 40000", "SIZE 0", "SIZE"):
         seen = await exchange(rig, [offers(keyword)], message=letter("reader00@example.com", text=text))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from genie_connect.model.diagnosis import Status, Step
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect_spec.kit.check import Force, check, needs
-from genie_connect_spec.kit.conversation import Exchange, exchange, offers, readers, server_of
+from genie_connect_spec.kit.conversation import PLAIN, Exchange, exchange, offers, readers, server_of
 from genie_connect_spec.kit.letters import letter
 from genie_connect_spec.kit.rig import SHORT_S, Rig
 from genie_connect_spec.smtp_script import (
@@ -90,6 +90,10 @@ async def what_breaks_before_the_end_is_deferred(rig: Rig) -> None:
                 continue
             seen = await _said(rig, on(stage, action))
             _is_nobodys_fault(seen.outcomes[0], f"{action} at the stage {stage}")
+    for stage in ("mail", "rcpt"):
+        outcome = (await _said(rig, on(stage, Say(b"221 2.0.0 good bye\r\n")))).outcomes[0]
+        _is_nobodys_fault(outcome, f"a good-bye at the stage {stage}")
+        assert outcome.reason == "connect", f"a good-bye at the stage {stage}: the reason is {outcome.reason}"
 
 
 def _is_nobodys_fault(outcome: Outcome, what: str) -> None:
@@ -310,6 +314,16 @@ async def a_test_asks_for_the_sender(rig: Rig) -> None:
     said = [line for line in server_of(rig).said if line.stage == "mail"]
     assert any(b"shop@example.com" in line.line for line in said), "the default From is never asked for"
     assert not server_of(rig).taken, "nobody asked for a message, and one was handed over"
+    bare = await _steps(rig, on("ehlo", PLAIN))
+    wrong = [step.id for step in bare if step.status is Status.FAIL]
+    assert not wrong, f"the server offers no extensions, which an ASCII sender does not need, and {wrong[0]} fails"
+    gone = await _steps(rig, on("rcpt", Say(b"421 4.3.2 closing\r\n")))
+    assert gone[-1].status is Status.FAIL, f"the server goes while it is asked, and the test ends as {gone[-1].status}"
     told = await _steps(rig, on("rcpt", Say(b"550 5.1.1 kit says no\r\n")))
+    failed = [step.id for step in told if step.status is Status.FAIL]
+    assert not failed, f"the sender has no mailbox, which is no reason why it may not send, and {failed[0]} fails"
+    server_of(rig).play([on("ehlo", PLAIN)])
+    odd = await rig.steps(default_from="jörg@example.com")
+    assert odd[-1].status is Status.FAIL, f"the server cannot take the sender, and the test ends as {odd[-1].status}"
     assert len(told) <= len(asked), "there are more steps where the sender is refused as a recipient"
     assert all(step.diagnosis is not None for step in told if step.status in (Status.WARN, Status.FAIL))
