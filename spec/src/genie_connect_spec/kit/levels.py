@@ -3,7 +3,7 @@
 ========  ==========================================================================================
 bronze    it is found, set up, opened and closed, and sends: every MUST of those parts
 silver    and what it says of failures and tests can be believed
-gold      and every other MUST: capabilities, webhooks, safety
+gold      and every other MUST: capabilities, webhooks, safety, and what an SMTP server sees
 platinum  and every SHOULD, without a waiver
 ========  ==========================================================================================
 
