@@ -20,6 +20,7 @@ from genie_connect_spec.smtp_script import (
     Action,
     Answer,
     Close,
+    Drip,
     Garbage,
     HalfClose,
     Hang,
@@ -235,6 +236,13 @@ async def what_the_server_said_is_kept(rig: Rig) -> None:
         assert outcome.code == int(said[:3]), f"the server says {said!r}, and the code is {outcome.code}"
         assert text in (outcome.text or ""), f"the server says {said!r}, and the text is {outcome.text!r}"
         odd = outcome.enhanced
+    for stage, said in (
+        ("mail", b"250-ok\r\n250 ok\r\n"),
+        ("data", b"354 go on\r\n"),
+        ("final", b"250-it is\r\n250 ok\r\n"),
+    ):
+        outcome = (await _said(rig, on(stage, Drip(said, 0.0)))).outcomes[0]
+        assert outcome.state is State.ACCEPTED, f"the answer to {stage.upper()} comes byte by byte: {outcome}"
     assert odd is None, "an enhanced code of another class than the reply's is taken for one"
 
 
