@@ -34,7 +34,7 @@ _ITS: Final = readers(FEW)[7]
 async def _sent(rig: Rig, server: Rule, *script: Rule, count: int = 0, doubts: bool = False) -> Exchange:
     needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
     count = count or (MANY if server is SERVERS[0] else FEW)
-    seen = await exchange(rig, [server, *script], copies=count, deadline_s=5.0)
+    seen = await exchange(rig, [server, *script], copies=count, deadline_s=15.0)
     seen.agree(doubts=doubts)
     return seen
 
@@ -112,7 +112,7 @@ async def a_reply_too_many_makes_no_yes(rig: Rig) -> None:
         for stage in ("mail", "rcpt", "data", "final", "rset"):
             rule = on(stage, only_the(4, Answer(after=b"250 2.0.0 once more\r\n")))
             refusal = on("final", only_for(_ITS, Say(b"554 5.6.0 not this one\r\n")))
-            seen = await exchange(rig, [server, rule, refusal], copies=MANY, deadline_s=5.0)
+            seen = await exchange(rig, [server, rule, refusal], copies=MANY, deadline_s=15.0)
             for outcome in seen.outcomes:
                 took = any(outcome.recipient in message.recipients and message.accepted for message in seen.taken)
                 lie = outcome.state is State.ACCEPTED and not took
@@ -150,7 +150,7 @@ async def a_batch_that_is_not_wanted_ends_soon(rig: Rig) -> None:
     """Where the server wants nothing of ours, the rest of a batch only makes it angrier."""
     needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
     for rule in (on("banner", Say(b"554 5.7.1 blocked\r\n")), on("ehlo", Say(b"550 5.7.1 blocked\r\n"))):
-        seen = await exchange(rig, [rule], copies=MANY, deadline_s=5.0)
+        seen = await exchange(rig, [rule], copies=MANY, deadline_s=15.0)
         seen.agree()
         wrong = [each for each in seen.outcomes if each.state is not State.DEFERRED]
         assert not wrong, f"it is turned away, and the outcome is {wrong[0]}"

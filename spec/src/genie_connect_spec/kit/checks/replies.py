@@ -206,7 +206,7 @@ async def too_many_recipients_go_in_the_next(rig: Rig) -> None:
 async def silence_before_the_end_is_deferred(rig: Rig) -> None:
     """Nothing was handed over, so another connection may take it."""
     for stage in ("mail", "data"):
-        seen = await exchange(rig, [on(stage, Hang())], deadline_s=SHORT_S)
+        seen = await exchange(rig, [on(stage, Hang())], deadline_s=2 * SHORT_S)
         seen.agree()
         _is_nobodys_fault(seen.outcomes[0], f"silence at the stage {stage}")
 
