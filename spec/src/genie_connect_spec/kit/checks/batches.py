@@ -15,7 +15,7 @@ from genie_connect.model.outcome import State
 from genie_connect_spec.kit.check import Force, check, needs
 from genie_connect_spec.kit.conversation import Exchange, exchange, offers, only_for, only_the, readers, server_of
 from genie_connect_spec.kit.letters import batch_of, letter
-from genie_connect_spec.kit.rig import Rig
+from genie_connect_spec.kit.rig import GRACE_S, Rig
 from genie_connect_spec.smtp_script import Action, Answer, Close, Garbage, Reply421, Reset, Rule, Say, on
 
 SENDS: Final = ("GC-SEND-004",)
@@ -124,6 +124,7 @@ async def a_connection_that_was_left_costs_nothing(rig: Rig) -> None:
     """Servers end idle connections: that is no failure of the message that comes next."""
     for action in (Close(), Reset(), Reply421(), Say(b"451 4.4.2 you were idle\r\n")):
         server = server_of(rig)
+        await server.deserted(GRACE_S)
         server.forget()
         server.play([on("mail", action, connection=0, message=1)])
         async with rig.opened() as state:
