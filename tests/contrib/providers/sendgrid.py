@@ -53,6 +53,13 @@ PROVIDER = Provider(
             retry="other",
         ),
         Expected(
+            name="no credits",
+            answer=_error(401, "Maximum credits exceeded"),
+            state="deferred",
+            reason="throttled",
+            retry="other",
+        ),
+        Expected(
             name="unverified sender",
             answer=_error(403, "The from address does not match a verified Sender Identity.", "from"),
             state="rejected",

@@ -56,8 +56,9 @@ ERRORS = {
     "from": verdicts.SENDER,
     "from.email": verdicts.SENDER,
     "template_id": verdicts.TEMPLATE,
+    "Maximum credits exceeded": verdicts.QUOTA,  # with the status 401: https://github.com/sendgrid/sendgrid-nodejs/issues/1032
 }
-"""What the fields mean that its errors name."""
+"""What the fields mean that its errors name, and the texts of those that name none."""
 STATUSES = {413: verdicts.TOO_LARGE}
 
 
@@ -182,7 +183,8 @@ class SendGrid(ApiConnector[SendGridSettings]):
     def said(self, response: Response) -> Said:
         """``{"errors": [{"message": ..., "field": ...}]}``."""
         data = object_in(response)
-        return Said(word=text_at(data, "errors", 0, "field") or "", text=text_at(data, "errors", 0, "message"))
+        text = text_at(data, "errors", 0, "message")
+        return Said(word=text_at(data, "errors", 0, "field") or text or "", text=text)
 
     @hookimpl
     def connector_parse_webhook(self, settings: SendGridSettings, request: WebhookRequest) -> Sequence[Event]:
