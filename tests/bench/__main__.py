@@ -9,16 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import compose, core, store
+from tests.bench import api, compose, core, store, webhooks
 from tests.bench.smtp import broadcast
 from tests.bench.smtp import suite as smtp
 
 SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
+    "api": lambda _: api.run(),
     "broadcast": broadcast.run,
     "core": lambda _: core.run(),
     "compose": lambda _: compose.run(),
     "smtp": smtp.run,
     "suppressions": lambda options: store.run(quick=options.quick),
+    "webhooks": lambda _: webhooks.run(),
 }
 SHORT = ("core",)
 """What is run where nothing is named: the others take half an hour."""
