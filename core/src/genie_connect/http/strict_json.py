@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
@@ -19,9 +19,7 @@ def strict_json(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
     if len(raw) > max_bytes:
         raise ValueError(f"has more than {max_bytes} bytes")
     try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
-        )
+        value = _decode(raw.decode("utf-8"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except UnicodeDecodeError:
@@ -48,6 +46,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("holds a number that is too big")
     return number
+
+
+# One for all: json.loads with arguments makes a new one each time.
+_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite).decode
 
 
 def _check_depth(value: Any, max_depth: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar
 
 V = TypeVar("V", covariant=True)
@@ -24,6 +24,22 @@ class FrozenMap(Mapping[str, V]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    # What Mapping would do with these through __getitem__ is several times slower, and events are many.
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[V]:
+        """What stands under them."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, V]:
+        """Both, in pairs."""
+        return self._items.items()
 
     def __eq__(self, other: object) -> bool:
         return self._items == dict(other) if isinstance(other, Mapping) else NotImplemented

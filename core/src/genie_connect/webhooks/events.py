@@ -25,7 +25,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -38,12 +38,14 @@ from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, E
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
 from genie_connect.model.text import clean_reply
-from genie_connect.webhooks.judging import judged
+from genie_connect.webhooks.judging import REFUSED, judged
 
 MAX_TEXT: Final = 2_000
 MAX_EVENTS: Final = 50_000
 MAX_ERROR: Final = 200
 _OURS: Final = frozenset({ATTEMPT, MESSAGE_ID})
+_NUMBERS: Final = (int, float, str)
+_canonical: Final = json.JSONEncoder(sort_keys=True, default=str).encode
 _MAX_YEAR_SECONDS: Final = 253_402_300_799  # the end of year 9999, the last that datetime knows
 
 
@@ -152,7 +154,17 @@ class Fields:
             return EMPTY
         if not isinstance(value, Mapping):
             raise self._bad(name, "is no object")
-        return FrozenMap({clean_reply(key): self._plain(name, each) for key, each in value.items()})
+        return FrozenMap(
+            {
+                clean_reply(key): clean_reply(each) if isinstance(each, str) else self._plain(name, each)
+                for key, each in value.items()
+            }
+        )
+
+    def metadata_beside(self, own: Container[str]) -> FrozenMap[str]:
+        """The same, of a provider that puts them among its ``own`` fields."""
+        custom = {key: each for key, each in self._data.items() if key not in own}
+        return Fields({"custom": custom}, self._prefix).metadata("custom") if custom else EMPTY
 
     def whole(self, name: str) -> int | None:
         """A whole number, which may stand as text. A blank text is none."""
@@ -169,16 +181,17 @@ class Fields:
     def number(self, name: str) -> float | None:
         """A number, which may stand as text."""
         value = self.get(name)
-        if isinstance(value, str):
-            try:
-                value = float(value) if value.strip() else None
-            except ValueError:
-                raise self._bad(name, "is no number") from None
-        if value is None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise self._bad(name, "is no number")
-        return float(value)
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            raise self._bad(name, "is no number") from None
+        if not math.isfinite(number):
+            raise self._bad(name, "is no number")
+        return number
 
     def flag(self, name: str) -> bool:
         """Whether it is true, 1, or says so."""
@@ -229,7 +242,7 @@ class Fields:
         if self._digest is not None and not without and not part:
             return self._digest
         data = {name: value for name, value in self._data.items() if name not in without}
-        canonical = json.dumps([data, part] if part else data, sort_keys=True, default=str)
+        canonical = _canonical([data, part] if part else data)
         made = "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
         if not without and not part:
             self._digest = made
@@ -265,7 +278,7 @@ class Fields:
         """
         bounced = means.kind is EventKind.BOUNCED
         bounce, reason = bounce or means.bounce, reason or means.reason
-        if reply is not None or code is not None or enhanced is not None:
+        if means.kind in REFUSED and (reply is not None or code is not None or enhanced is not None):
             said = judged(means.kind, reply or "", bounce=bounce, reason=reason, code=code, enhanced=enhanced)
             bounce, reason, code, enhanced = said.bounce, said.reason, said.code, said.enhanced
         attempt_id: str | None = None
@@ -304,8 +317,6 @@ class Fields:
         return value
 
     def _plain(self, name: str, value: Any) -> str:
-        if isinstance(value, str):
-            return clean_reply(value)
         if isinstance(value, bool | int | float):
             return json.dumps(value)
         if value is None:

@@ -13,7 +13,8 @@ import attrs
 from genie_connect.model.event import BounceClass, EventKind, Reason
 from genie_connect.replies import meaning_of
 
-_REFUSED: Final = frozenset({EventKind.BOUNCED, EventKind.DEFERRED, EventKind.REJECTED})
+REFUSED: Final = frozenset({EventKind.BOUNCED, EventKind.DEFERRED, EventKind.REJECTED})
+"""The kinds that somebody has refused: of others a reply says no more."""
 _VAGUE: Final = frozenset({Reason.OTHER, Reason.PERMANENT, Reason.TEMPORARY})
 _OPEN: Final = frozenset({None, BounceClass.HARD, BounceClass.UNDETERMINED})
 
@@ -38,7 +39,7 @@ def judged(
     enhanced: str | None = None,
 ) -> Judgement:
     """What the reply of a server adds to what the provider said; the other arguments are the provider's."""
-    if kind not in _REFUSED:
+    if kind not in REFUSED:
         return Judgement(bounce=bounce, reason=reason, code=code, enhanced=enhanced)
     said = meaning_of(reply, code=code, enhanced=enhanced)
     found = _class(bounce, said.bounce) if kind is EventKind.BOUNCED else bounce

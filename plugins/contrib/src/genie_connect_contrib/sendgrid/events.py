@@ -158,7 +158,7 @@ def _event(item: Fields) -> Event:
         user_agent=item.text("useragent"),
         machine=item.flag("sg_machine_open"),
         tags=item.texts("category"),
-        metadata=Fields({"custom": {k: v for k, v in item.data.items() if k not in _OWN}}).metadata("custom"),
+        metadata=item.metadata_beside(_OWN),
     )
 
 
