@@ -12,6 +12,7 @@ import pytest
 from genie_connect_spec.fixtures import smtp_certificates
 from tests.faults.crash.results import Machine, page_with
 from tests.faults.crash.table import lines_of, markdown, sums
+from tests.faults.malformed import table_of as malformed_table
 
 __all__ = ["pytest_sessionstart", "pytest_terminal_summary", "smtp_certificates"]
 
@@ -54,6 +55,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print what became of everybody, in the form that the documents show; a run of all of it goes into its page."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    if table := malformed_table(reports):
+        terminalreporter.section("what became of malformed webhooks")
+        terminalreporter.write_line(table)
     lines = lines_of(reports)
     if not lines:
         return

@@ -91,7 +91,8 @@ def _decodes_to_control(charset: str, encoding: str, payload: str) -> bool:
 
 def clean_reply(raw: bytes | str, *, limit: int = 1000) -> str:
     """Text that another machine sent, safe to store, log and show: controls gone, length capped."""
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    # Cut first: it may be a megabyte, and no character of UTF-8 has more than four bytes.
+    text = (raw[: 4 * limit].decode("utf-8", "replace") if isinstance(raw, bytes) else raw)[:limit]
     if text.isprintable():
-        return text[:limit].strip()  # nothing that controls or reorders is printable
-    return _REORDERING.sub("", _CONTROL.sub(" ", text))[:limit].strip()
+        return text.strip()  # nothing that controls or reorders is printable
+    return _REORDERING.sub("", _CONTROL.sub(" ", text)).strip()
