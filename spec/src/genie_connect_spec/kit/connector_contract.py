@@ -108,6 +108,11 @@ class ConnectorContract:
 
     # What the kit makes of it
 
+    @property
+    def brings_a_provider(self) -> bool:
+        """Whether its provider is none of the kit's, whose answers the kit can see."""
+        return type(self).new_provider is not ConnectorContract.new_provider
+
     def new_provider(self) -> HttpProvider | SmtpProvider | None:
         """A provider that has not been started."""
         if self.provider_kind == "http":

@@ -31,6 +31,7 @@ def server_of(rig: Rig) -> SmtpProvider:
     """The scripted server. Raises ``NotApplicable`` where the connector does not speak to one."""
     needs(rig.kind is Kind.SMTP, "it does not speak SMTP")
     provider = rig.provider
+    needs(not rig.contract.brings_a_provider, "its contract brings a provider of its own")
     assert isinstance(provider, SmtpProvider), "a connector of the kind smtp has the provider_kind 'smtp'"
     return provider
 

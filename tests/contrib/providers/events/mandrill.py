@@ -50,7 +50,8 @@ _KNOWN = {
     "message_id": MESSAGE_ID,
     "provider_id": "exampleaaaaaaaaaaaaaaaaaaaaaaaaa",
     "tags": ("receipt",),
-    "metadata": {"order": "7", "genie_attempt": "a1"},
+    "metadata": {"order": "7"},
+    "attempt_id": "a1",
 }
 _INBOUND = {"email": "shop@example.com", "sender": ADA, "spam_report": {"score": 0.5}}
 

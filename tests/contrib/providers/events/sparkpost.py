@@ -36,7 +36,8 @@ _KNOWN = {
     "message_id": MESSAGE_ID,
     "provider_id": "65832150921904138",
     "tags": ("receipt",),
-    "metadata": {"order": "7", "genie_attempt": "a1"},
+    "metadata": {"order": "7"},
+    "attempt_id": "a1",
 }
 _RELAYED = {"msg_from": ADA, "rcpt_to": "shop@example.com", "friendly_from": ADA, "webhook_id": "4", "protocol": "smtp"}
 _INBOUND = {"kind": "inbound", "recipient": "shop@example.com", "inbound.subject": "Hello", "inbound.text": "Hi"}

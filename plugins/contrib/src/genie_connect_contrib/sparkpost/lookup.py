@@ -16,7 +16,7 @@ from genie_connect.model.outcome import Outcome
 from genie_connect.model.receipt import Attempt
 
 if TYPE_CHECKING:
-    from genie_connect_contrib.sparkpost import SparkPost, SparkPostSettings
+    from genie_connect_contrib.sparkpost.connector import SparkPost, SparkPostSettings
 
 REFUSED: Final = frozenset({"policy_rejection", "generation_failure", "generation_rejection"})
 EVENTS: Final = ("injection", "delivery", "delay", "bounce", *sorted(REFUSED))

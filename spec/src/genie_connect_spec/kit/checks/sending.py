@@ -205,6 +205,7 @@ async def an_id_is_the_providers(rig: Rig) -> None:
     async with rig.opened() as state:
         (outcome,) = await rig.send(state, await batch_of(letter()))
     needs(outcome.provider_id, "the outcome has no provider_id")
+    needs(not rig.contract.brings_a_provider, "its contract brings a provider of its own")
     provider = rig.provider
     said = b"".join(provider.answers) if isinstance(provider, HttpProvider) else (outcome.text or "").encode()
     given = traffic.holds(said, outcome.provider_id or "")

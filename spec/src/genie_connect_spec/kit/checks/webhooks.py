@@ -369,7 +369,7 @@ def its_secret_is_a_secret(rig: Rig) -> None:
 @check("GC-HOOK-024", after=PARSES)
 def its_secret_can_be_used(rig: Rig) -> None:
     """A secret with a slip in it is found by whoever types it in, and not by the first webhook that is lost."""
-    _signed_only(rig)
+    _signed_sample(rig)
     body = _body(rig)
     for name in _signing_settings(rig):
         try:
