@@ -152,7 +152,7 @@ async def test_modes_that_send_nothing_are_asked_for_where_the_settings_say_so()
 
 
 async def test_our_message_id_leaves_where_events_give_it_back() -> None:
-    """So what became of a send without an answer is told by its events; Brevo's versions share one header field, and it names the attempt."""
+    """So events tell what became of a send without an answer; Brevo's versions share one header with the attempt."""
     one, two = await batch_of(Message(to=["ada@example.com"], subject="s", text="t")), None
     two = await batch_of(Message(subject="s", text="t"), TWO)
     (request,), _ = await ses.PROVIDER.send(one)
