@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genie_connect.webhooks.inbound import addresses_of, file_named, parse_mime
+from genie_connect.webhooks.inbound import addresses_of, file_named, header_pairs, parse_mime
 
 MESSAGE = b"""\
 From: =?utf-8?q?Ad=C3=A9le?= <adele@example.com>\r
@@ -100,3 +100,13 @@ def test_deep_and_wide_messages_end() -> None:
     wide = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 5_000 + b"--b--"
     assert parse_mime(deep).subject == "deep"
     assert len(parse_mime(wide).files) <= 500
+
+
+def test_encoded_words_without_end_are_not_decoded_without_end() -> None:
+    """The library is given some thousand characters, since each thousand takes it a millisecond; the rest stands."""
+    word = "=?utf-8?q?K=C3=B6ln?="
+    fields = [["Subject", word], *[[f"X-{number}", f"{word} " * 400] for number in range(100)]]
+    pairs = header_pairs(fields)
+    assert pairs[0] == ("Subject", "Köln")
+    assert [name for name, value in pairs if "Köln" in value] == ["Subject", "X-0"]
+    assert pairs[-1][1].startswith(word)

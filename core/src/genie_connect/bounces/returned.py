@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from genie_connect.model.text import clean_reply
-from genie_connect.webhooks.inbound import header_text, parsed_mime
+from genie_connect.webhooks.inbound import header_texts, parsed_mime
 
 MAX_TEXT: Final = 20_000
 MAX_PARTS: Final = 50
@@ -89,8 +88,8 @@ def _parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
 
 def _fields(message: Message[Any, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in message.raw_items():
-        found.setdefault(str(name).lower(), clean_reply(header_text(str(value)), limit=4_000))
+    for name, value in header_texts(((str(name), str(value)) for name, value in message.raw_items()), limit=4_000):
+        found.setdefault(name.lower(), value)
     return found
 
 

@@ -14,7 +14,7 @@ import attrs
 
 from genie_connect.model.event import BounceClass, Reason
 from genie_connect.model.text import clean_reply
-from genie_connect.replies.rules import Rule, matching_rule
+from genie_connect.replies.rules import specific_rule
 
 _PHASES: Final = ("rcpt", "eod")
 _REASONS: Final[Mapping[str, Reason]] = {
@@ -81,7 +81,7 @@ def _judged(code: int, enhanced: str, text: str) -> tuple[BounceClass, Reason]:
         return BounceClass.SOFT, Reason.MAILBOX_FULL
     if enhanced[2:] == "4.7":
         return BounceClass.SOFT, Reason.EXPIRED
-    rule = _specific(code, enhanced, text)
+    rule = None if code == 421 else specific_rule(_PHASES, code, enhanced, text)
     if rule is None:
         passing = code // 100 == 4
         return (BounceClass.SOFT, Reason.TEMPORARY) if passing else (BounceClass.UNDETERMINED, Reason.PERMANENT)
@@ -92,11 +92,3 @@ def _judged(code: int, enhanced: str, text: str) -> tuple[BounceClass, Reason]:
         return BounceClass.BLOCKED, reason
     hard = reason is Reason.RECIPIENT_REJECTED and rule.suppress
     return (BounceClass.HARD if hard else BounceClass.UNDETERMINED), reason
-
-
-def _specific(code: int, enhanced: str, text: str) -> Rule | None:
-    for phase in _PHASES:
-        rule = matching_rule(phase, code, enhanced, text)
-        if (rule.enhanced is not None or rule.text is not None) and code != 421:
-            return rule
-    return None

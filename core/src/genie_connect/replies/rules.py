@@ -50,12 +50,23 @@ def fault_rules() -> tuple[tuple[str, Rule], ...]:
 def matching_rule(phase: str, code: int, enhanced: str = "", text: str = "") -> Rule:
     """The first rule that fits a reply. ``phase`` is what it answered: ``connect``, ``ehlo``, ``rcpt``, ``eod``, ..."""
     for rule in _candidates(phase, code):
-        if rule.enhanced is not None and not (enhanced and rule.enhanced.fullmatch(enhanced)):
-            continue
-        if rule.text is not None and not rule.text.search(text):
-            continue
-        return rule
+        if _fits(rule, enhanced, text):
+            return rule
     raise AssertionError(f"no default rule for {code}")
+
+
+def specific_rule(phases: tuple[str, ...], code: int, enhanced: str = "", text: str = "") -> Rule | None:
+    """The rule that ``matching_rule`` finds for the first of these phases where it looks at more than the code."""
+    for rule in _specific(phases, code):
+        if _fits(rule, enhanced, text):
+            return rule
+    return None
+
+
+def _fits(rule: Rule, enhanced: str, text: str) -> bool:
+    if rule.enhanced is not None and not (enhanced and rule.enhanced.fullmatch(enhanced)):
+        return False
+    return rule.text is None or rule.text.search(text) is not None
 
 
 @cache
@@ -92,3 +103,15 @@ def _candidates(phase: str, code: int) -> tuple[Rule, ...]:
         for rule in reply_rules()
         if (rule.phases is None or phase in rule.phases) and (rule.code is None or rule.code.fullmatch(str(code)))
     )
+
+
+@cache
+def _specific(phases: tuple[str, ...], code: int) -> tuple[Rule, ...]:
+    """Up to the first rule of each phase that fits whatever is said; one that did not fit once is not tried again."""
+    found: dict[str, Rule] = {}
+    for phase in phases:
+        for rule in _candidates(phase, code):
+            if rule.enhanced is None and rule.text is None:
+                break
+            found.setdefault(rule.id, rule)
+    return tuple(found.values())

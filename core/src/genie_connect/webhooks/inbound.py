@@ -29,6 +29,9 @@ MAX_PARTS: Final = 500
 MAX_HEADERS: Final = 500
 MAX_ADDRESSES: Final = 1_000
 MAX_VALUE: Final = 8_000
+MAX_DECODED: Final = 16_000
+"""Characters of header fields whose encoded-words are decoded in one message: the library below needs a millisecond and
+more for a thousand of them. What comes after stands as it came."""
 # What the standard library's parser raises, one or the other, for what is malformed.
 _PARSER_ERRORS: Final = (
     MessageError,
@@ -152,13 +155,9 @@ def header_pairs(given: object) -> tuple[tuple[str, str], ...]:
     """Header fields in the shapes of providers, cleaned: ``[{"name", "value"}]``, ``[[name, value]]``, an object with a
     text or a list of texts for each name, or a block of lines. What is neither is left out.
     """
-    return tuple(
-        [
-            (clean_reply(name, limit=100), clean_reply(header_text(value), limit=MAX_VALUE))
-            for name, value in islice(_pairs(given), MAX_HEADERS)
-            if isinstance(name, str) and isinstance(value, str)
-        ]
-    )
+    pairs = islice(_pairs(given), MAX_HEADERS)
+    texts = ((name, value) for name, value in pairs if isinstance(name, str) and isinstance(value, str))
+    return tuple(header_texts(texts))
 
 
 def file_of_base64(name: str, content: object, content_type: str = "", content_id: str | None = None) -> InboundFile:
@@ -204,24 +203,31 @@ def parsed_mime(raw: bytes) -> Message[Any, Any]:
 
 
 def _headers(message: Message[Any, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in list(message.raw_items())[:MAX_HEADERS]:
-        yield clean_reply(name, limit=100), clean_reply(header_text(str(value)), limit=MAX_VALUE)
+    return header_texts((name, str(value)) for name, value in islice(message.raw_items(), MAX_HEADERS))
 
 
-def header_text(value: str) -> str:
-    """What a header field says: unfolded, with its encoded-words decoded where they can be."""
-    return _decoded(_FOLD.sub(" ", value))
+def header_texts(fields: Iterable[tuple[str, str]], *, limit: int = MAX_VALUE) -> Iterator[tuple[str, str]]:
+    """What header fields say: unfolded, with their encoded-words decoded where they can be, cleaned."""
+    left = MAX_DECODED
+    for name, value in fields:
+        # Encoded, a character takes twelve at the most.
+        text = _utf8(_FOLD.sub(" ", value[: 12 * limit]))
+        if "=?" in text and len(text) <= left:
+            left -= len(text)
+            text = _decoded(text)
+        yield clean_reply(name, limit=100), clean_reply(text, limit=limit)
+
+
+def _utf8(value: str) -> str:
+    """Bytes that are no ASCII stand in the text as lone surrogates."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _decoded(value: str) -> str:
-    # Bytes that are no ASCII stand in the text as lone surrogates.
-    text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if "=?" not in text:
-        return text
     try:
-        return str(make_header(decode_header(text)))
+        return str(make_header(decode_header(value)))
     except _PARSER_ERRORS:
-        return text
+        return value
 
 
 def _bodies(message: Message[Any, Any]) -> tuple[str | None, str | None, list[InboundFile]]:
