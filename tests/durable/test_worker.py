@@ -67,3 +67,18 @@ async def test_a_fault_in_looking_after_units_is_none_for_ever(tmp_path: Path) -
         async with worker_of(host, engine).working():
             assert (await host.settled(receipt.id or 0, timeout_s=30)).accepted
     assert engine.fails == 0
+
+
+async def test_work_that_comes_to_a_worker_without_a_lease_goes_back_to_the_ledger(tmp_path: Path) -> None:
+    """It is no failure of the work, for which the engine would let it wait, longer each time."""
+    smtp = ScriptedConnector("smtp", kind="smtp")
+    async with durable_host(f"sqlite:///{tmp_path / 'store.db'}", smtp, work=False) as host:
+        receipt = await host.send(letter(), durable=True)
+        assert receipt.id is not None
+        worker, workers = worker_of(host, Engine()), host._with_store("a worker").ledger.workers
+        await workers.leave()
+        await worker._work(Work(unit=receipt.id, priority=0))
+        assert smtp.calls == []
+        await workers.register()
+        async with worker.working():
+            assert (await host.settled(receipt.id, timeout_s=30)).accepted

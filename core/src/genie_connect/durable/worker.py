@@ -178,7 +178,9 @@ class Worker:
     async def _work(self, work: Work) -> None:
         self._queued.discard(work.unit)
         if not self._ledger.workers.fresh:
-            raise StepBack("this worker is not taken for alive just now", hint="it registers anew by itself")
+            # The ledger offers it again, to whoever is taken for alive. As a failure it would wait in the engine, longer
+            # each time, and keep its place there against every new offer.
+            return
         point("worker.claim.before")
         claim = await self._ledger.units.claim(work.unit, self._ledger.workers.id)
         point("worker.claim.after")
