@@ -178,8 +178,8 @@ class Worker:
     async def _work(self, work: Work) -> None:
         self._queued.discard(work.unit)
         if not self._ledger.workers.fresh:
-            # The ledger offers it again, to whoever is taken for alive. As a failure it would wait in the engine, longer
-            # each time, and keep its place there against every new offer.
+            # The ledger offers it again, to whoever is taken for alive. As a failure it would wait in the engine,
+            # longer each time, and keep its place there against every new offer.
             return
         point("worker.claim.before")
         claim = await self._ledger.units.claim(work.unit, self._ledger.workers.id)
@@ -344,7 +344,7 @@ class Worker:
         point("worker.offered")
         try:
             await self._engine.submit([Work(unit=each.unit, priority=each.priority) for each in offered])
-        except EngineUnavailable:
+        except Exception:
             await units.withdraw([each.unit for each in offered])
             point("worker.withdrawn")
             raise
