@@ -11,13 +11,13 @@ import pytest
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.shell import typed
 
+pytestmark = pytest.mark.long
+
 PAGE = PAGES / "guides" / "first-connector.md"
 PACKAGE = ROOT / "tests" / "third_party" / "acme"
 # What pip does of which the tutorial makes use: an editable package can be imported, and has its entry points.
 _PIP = """
 import pathlib, shutil, sys, tomllib
-
-pytestmark = pytest.mark.long
 site = pathlib.Path(sys.argv[1])
 metadata = site / "genie_connect_acme-0.1.0.dist-info"
 if sys.argv[2:4] == ["install", "-e"]:

@@ -17,13 +17,13 @@ from genie_connect import Host
 from genie_connect.failpoints import VARIABLE
 from genie_connect_contrib.sandbox.provider import SandboxProvider
 
+pytestmark = pytest.mark.long
+
 KEY = "key-of-the-sandbox"
 PEOPLE = ["ada@example.com", "ben@example.com", "cy@example.com"]
 PROGRAM = """
 import asyncio, json, sys
 from genie_connect import Host, Message
-
-pytestmark = pytest.mark.long
 
 async def main(config, kind, people):
     told = {"from_": "Shop <shop@example.com>", "subject": "News", "text": "There is news."}

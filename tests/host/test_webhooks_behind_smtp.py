@@ -149,7 +149,9 @@ async def test_a_host_does_not_open_with_a_provider_that_nobody_can_read() -> No
 @each_hook
 def test_every_parser_needs_the_settings_of_its_group_alone(hook: Hook, registry: Registry) -> None:
     """What each of our providers posts is read by an SMTP connection as by its own."""
-    settings = connection_settings(registry, "smtp", SMTP | {"webhook_provider": hook.id} | dict(hook.keyed(1, None)))
+    told = {name: value for name, value in hook.settings.items() if name.startswith("webhook_")}
+    relay = SMTP | {"webhook_provider": hook.id} | told
+    settings = connection_settings(registry, "smtp", relay | dict(hook.keyed(1, None)))
     reader = reader_of(registry, registry["smtp"], settings)
     assert reader is not None
     for item, _ in hook.samples:
@@ -160,6 +162,4 @@ def test_every_parser_needs_the_settings_of_its_group_alone(hook: Hook, registry
         assert attrs.evolve(event, message_id=own.message_id) == own
     # Another one's settings are as good as new: no secret shows, and the class is the same each time.
     assert "***" in repr(settings) or hook.id == "ses"
-    assert type(settings) is type(
-        connection_settings(registry, "smtp", SMTP | {"webhook_provider": hook.id} | dict(hook.keyed(2, None)))
-    )
+    assert type(settings) is type(connection_settings(registry, "smtp", relay | dict(hook.keyed(2, None))))

@@ -229,9 +229,11 @@ SDKS = (
 def _told(value: Any) -> Any:
     """Without what is empty, and without ids of our own."""
     if isinstance(value, Mapping):
-        told = {name: _told(each) for name, each in value.items() if name not in OURS_ALONE}
+        told = {name: _told(each) for name, each in value.items() if name.removeprefix("v:") not in OURS_ALONE}
         return {name: each for name, each in told.items() if each not in (None, "", [], {})}
-    return [_told(each) for each in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_told(each) for each in value if not (isinstance(each, dict) and each.get("name") in OURS_ALONE)]
+    return value
 
 
 async def test_the_vendors_libraries_send_the_same() -> None:
