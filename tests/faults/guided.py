@@ -18,7 +18,8 @@ def main() -> None:
     provider = sys.argv.pop(1)
     hook = next(hook for hook in HOOKS if hook.id == provider)
     parse = parser_of(hook)
-    samples = [json.dumps(hook.single(item)).encode() for item, _ in hook.samples]
+    wrapped = hook.wrapped or (lambda items: hook.single(items[0]))
+    samples = [json.dumps(wrapped([item])).encode() for item, _ in hook.samples]
 
     def one(data: bytes) -> None:
         # The first byte chooses a good body, of which the second is where what is found takes the place of the rest.
