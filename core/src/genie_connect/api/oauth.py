@@ -19,6 +19,9 @@ from genie_connect.model.text import clean_reply
 
 RENEWED_BEFORE_S = 300.0
 """How long before its end a token is renewed; a short-lived one when a fifth of its time is left."""
+AGAIN_AFTER_S = 10.0
+"""How long after a renewal was begun the next may be, while the token is still good: a failed one is not repeated with
+every message."""
 UNSAID_S = 300.0
 """How long a token is used whose answer names no end."""
 # A token lasts for an hour or so: a connection that is kept for the next one is kept for nothing.
@@ -54,6 +57,7 @@ class TokenSource:
         self._clock = clock
         self._token: _Token | None = None
         self._served = ""
+        self._begun = float("-inf")
         self._task: asyncio.Task[_Token] | None = None
 
     async def bearer(self, timeout_s: float) -> str:
@@ -61,7 +65,7 @@ class TokenSource:
         token, now = self._token, self._clock.monotonic()
         if token is None or now >= token.ends_at:
             token = await self._awaited(timeout_s)
-        elif now >= token.renew_at:
+        elif now >= max(token.renew_at, self._begun + AGAIN_AFTER_S):
             self._fetching()  # this one is still good, so nobody waits for the next
         return token.bearer
 
@@ -102,6 +106,7 @@ class TokenSource:
 
     def _fetching(self) -> asyncio.Task[_Token]:
         if self._task is None or self._task.done():
+            self._begun = self._clock.monotonic()
             self._task = asyncio.get_running_loop().create_task(self._fetched(), name="OAuth token")
             self._task.add_done_callback(_heard)
         return self._task
