@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from genie_connect.contract import SendContext
-from genie_connect.mime import CompiledMessage, compile_message, compose
+from genie_connect.mime import Composer, composer_of
 from genie_connect.mime.header import address_list
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery
@@ -137,21 +137,15 @@ class Job:
             merge=copy.merge,
             headers=copy.own_headers,
         )
-        if len(self.copies) == 1:
-            composed = compose(self._batch, delivery, date=self.now)
-        else:
-            composed = self._compiled.compose(delivery, date=self.now)
+        composed = self._composer(delivery, date=self.now)
         if copy.bcc:
             composed = composed.below(address_list("Bcc", copy.bcc).encode())
         return composed.as_bytes()
 
     @cached_property
-    def _batch(self) -> Batch:
-        return Batch(message=self.message, sender=self.sender, deliveries=())
-
-    @cached_property
-    def _compiled(self) -> CompiledMessage:
-        return compile_message(self._batch)
+    def _composer(self) -> Composer:
+        batch = Batch(message=self.message, sender=self.sender, deliveries=())
+        return composer_of(batch, copies=len(self.copies))
 
     @property
     def merging(self) -> bool:

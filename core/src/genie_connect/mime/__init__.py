@@ -6,6 +6,15 @@ together (CVE-2024-6923, CVE-2026-1299, python/cpython issues 121284 and 144156)
 
 from genie_connect.mime.composer import Composed, compose
 from genie_connect.mime.gate import check_header, check_wire
-from genie_connect.mime.template import CompiledMessage, compile_message
+from genie_connect.mime.template import CompiledMessage, Composer, compile_message, composer_of
 
-__all__ = ["CompiledMessage", "Composed", "check_header", "check_wire", "compile_message", "compose"]
+__all__ = [
+    "CompiledMessage",
+    "Composed",
+    "Composer",
+    "check_header",
+    "check_wire",
+    "compile_message",
+    "compose",
+    "composer_of",
+]

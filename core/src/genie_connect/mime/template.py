@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from genie_connect.mime.body import Body, Encoding, base64_lines
-from genie_connect.mime.composer import Composed, piece_size_bytes
+from genie_connect.mime.composer import Composed, compose, piece_size_bytes
 from genie_connect.mime.gate import check_wire
 from genie_connect.mime.parts import TOKEN_CHARACTERS, Piece, joined, nested, next_token, text_part
 from genie_connect.mime.spliced_head import Copy, HeadSplicer
@@ -43,6 +43,19 @@ def compile_message(batch: Batch) -> CompiledMessage:
     them does, and ``ValidationError`` where the message has braces that are no merge field.
     """
     return CompiledMessage(batch)
+
+
+class Composer(Protocol):
+    """What writes the copies of one batch."""
+
+    def __call__(self, delivery: Delivery, *, date: datetime, eight_bit: bool = False) -> Composed:
+        """The bytes of one copy, as ``compose`` gives them; it raises what that raises."""
+        ...
+
+
+def composer_of(batch: Batch, *, copies: int) -> Composer:
+    """What writes so many copies at the least cost: one at once, more compiled. Raises what ``compile_message`` does."""
+    return partial(compose, batch) if copies == 1 else compile_message(batch).compose
 
 
 class CompiledMessage:
