@@ -14,7 +14,7 @@ from genie_connect.errors import SecretUnavailable, ValidationError
 from genie_connect.http import Response, Stopwatch, TransportError, diagnosis_of, diagnosis_of_status
 from genie_connect.model.address import Address
 from genie_connect.model.batch import new_message_id
-from genie_connect.model.diagnosis import Diagnosis, Status, Step
+from genie_connect.model.diagnosis import NO_SENDER, Diagnosis, Status, Step
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import State
@@ -97,14 +97,7 @@ async def message_step(connector: ApiConnector[Any], state: ApiState[Any], to: A
     watch = Stopwatch(context.clock)
     sender = context.default_from
     if sender is None:
-        diagnosis = Diagnosis(
-            code="no_sender",
-            title="There is no From",
-            cause="the connection has no default From, so no test message can be sent",
-            fixes=("give the connection a default_from",),
-            field="default_from",
-        )
-        return _failed("message", "Test message", watch, diagnosis)
+        return _failed("message", "Test message", watch, NO_SENDER)
     sending = _sending(context)
     try:
         (call,) = connector.calls(_test_job(sender, to, context), state.settings)

@@ -37,6 +37,16 @@ class Diagnosis:
     docs_url: str | None = None
 
 
+NO_SENDER = Diagnosis(
+    code="no_sender",
+    title="There is no From",
+    cause="the connection has no default From, so no test message can be sent",
+    fixes=("give the connection a default_from",),
+    field="default_from",
+)
+"""Why a test message cannot be sent that was asked for."""
+
+
 @attrs.frozen(kw_only=True)
 class Step:
     """One step of a connector test. ``ms`` is wall time in milliseconds.

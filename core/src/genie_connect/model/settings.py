@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, Union, dataclass_transform
+from typing import Any, Final, Literal, TypeVar, Union, dataclass_transform
 
 import attrs
 
@@ -143,6 +143,10 @@ def info_of(field: attrs.Attribute[Any]) -> SettingInfo:
     if not isinstance(info, SettingInfo):
         raise TypeError(f"the field {field.name!r} must be made with setting(...)")
     return info
+
+
+WEBHOOKS: Final = "webhooks"
+"""The group of what a connection needs to read its provider's webhooks."""
 
 
 def in_group(cls: type[Any], group: str) -> dict[str, attrs.Attribute[Any]]:

@@ -16,14 +16,13 @@ from genie_connect.contract import WebhookRequest
 from genie_connect.errors import ConnectorUnavailable, ContractViolation, Problem, SettingsError
 from genie_connect.model.capability import Capability, CapabilityTable
 from genie_connect.model.event import Event
-from genie_connect.model.settings import derived, in_group, lonely_predecessors
+from genie_connect.model.settings import WEBHOOKS, derived, in_group, lonely_predecessors
 
 if TYPE_CHECKING:
     from genie_connect.registry.handle import ConnectorHandle
     from genie_connect.registry.registry import Registry
 
 PROVIDER: Final = "webhook_provider"
-GROUP: Final = "webhooks"
 _PARSE: Final = "connector_parse_webhook"
 
 
@@ -93,7 +92,7 @@ def _provider(registry: Registry, name: str) -> ConnectorHandle:
     if not provider.has(_PARSE):
         raise _wrong(f"is {name!r}, which reads no webhooks", f"those that do are {readers}")
     if not _can_read(provider):
-        cause = f"is {name!r}, whose parser needs settings that stand in no group {GROUP}"
+        cause = f"is {name!r}, whose parser needs settings that stand in no group {WEBHOOKS}"
         raise _wrong(cause, f"those that can be used so are {readers}")
     return provider
 
@@ -110,13 +109,13 @@ def _wrong(cause: str, fix: str) -> SettingsError:
 
 
 def _can_read(handle: ConnectorHandle) -> bool:
-    return handle.has(_PARSE) and bool(in_group(handle.info.settings_class, GROUP))
+    return handle.has(_PARSE) and bool(in_group(handle.info.settings_class, WEBHOOKS))
 
 
 @cache
 def _with(own: type[Any], provider: type[Any]) -> type[Any]:
     """The connector's own settings, with what the provider's parser needs, of which something has to be given."""
-    fields = in_group(provider, GROUP)
+    fields = in_group(provider, WEBHOOKS)
     both = sorted(fields.keys() & attrs.fields_dict(own).keys())
     if both:
         raise _wrong(f"has a setting of the same name: {both[0]}", "use the connector itself")
@@ -136,7 +135,7 @@ def _with(own: type[Any], provider: type[Any]) -> type[Any]:
 @cache
 def _alone(provider: type[Any]) -> type[Any]:
     """What the provider's parser needs, and nothing else."""
-    return derived(f"{provider.__name__}ForWebhooks", in_group(provider, GROUP), provider)
+    return derived(f"{provider.__name__}ForWebhooks", in_group(provider, WEBHOOKS), provider)
 
 
 def _by_message_id(event: Event) -> Event:

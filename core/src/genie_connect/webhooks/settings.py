@@ -14,13 +14,11 @@ a connection of another kind, SMTP for one, may use the parser with these settin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from genie_connect.model.secret import Secret
-from genie_connect.model.settings import setting
+from genie_connect.model.settings import WEBHOOKS, setting
 from genie_connect.webhooks.signatures.shared_secret import shared_key
-
-GROUP: Final = "webhooks"
 
 
 def signing_secret(
@@ -34,7 +32,7 @@ def signing_secret(
     return setting(
         title=title,
         help=f"{help} Without it no webhook is taken.",
-        group=GROUP,
+        group=WEBHOOKS,
         secret=True,
         default=None,
         example=example,
@@ -47,7 +45,7 @@ def previous_secret(read: Callable[[str], object], *, title: str = "Previous web
     return setting(
         title=title,
         help="Still good while you rotate.",
-        group=GROUP,
+        group=WEBHOOKS,
         secret=True,
         default=None,
         check=_check(read),
@@ -62,7 +60,7 @@ def shared_secret(*, title: str = "Webhook secret", of: str = "webhook") -> Any:
             "user:password, put into the URL at the provider (https://user:password@...), or a secret of 22 characters"
             f" or more, which ends the URL's path. Without it no {of} is taken."
         ),
-        group=GROUP,
+        group=WEBHOOKS,
         secret=True,
         default=None,
         check=_check(shared_key),

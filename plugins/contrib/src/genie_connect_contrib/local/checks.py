@@ -15,14 +15,6 @@ from genie_connect.model.frozen import FrozenMap
 from genie_connect_contrib.local.writing import FAILED, NotFlushed, verdict_of, write_new
 
 _TITLES = {"temporary": "The folder cannot be written to", "auth": "The folder may not be written to"}
-_NO_SENDER = Diagnosis(
-    code="no_sender",
-    title="There is no From",
-    cause="the connection has no default From, so no test message can be written",
-    fixes=("give the connection a default_from",),
-    field="default_from",
-)
-NO_SENDER = Step(id="message", title="Test message", status=Status.FAIL, summary=_NO_SENDER.title, diagnosis=_NO_SENDER)
 
 
 def probed(folder: Path) -> Mapping[str, Any]:

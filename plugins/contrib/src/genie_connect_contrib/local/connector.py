@@ -13,7 +13,6 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,15 +24,15 @@ from genie_connect.errors import ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import outcome_of
 from genie_connect.http.outcomes import UNKNOWN
-from genie_connect.mime import Composed, compile_message, compose
+from genie_connect.mime import Composed, compose, composer_of
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch, Delivery, new_message_id
 from genie_connect.model.capability import CapabilityTable, yes
-from genie_connect.model.diagnosis import Status, Step
+from genie_connect.model.diagnosis import NO_SENDER, Status, Step
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.local.checks import NO_SENDER, probed, tried
+from genie_connect_contrib.local.checks import probed, tried
 from genie_connect_contrib.local.writing import (
     FAILED,
     NotFlushed,
@@ -176,7 +175,8 @@ class FolderConnector:
     async def _message_step(self, settings: FolderSettings, to: Address, context: TestContext) -> Step:
         sender = context.default_from
         if sender is None:
-            return NO_SENDER
+            title = NO_SENDER.title
+            return Step(id="message", title="Test message", status=Status.FAIL, summary=title, diagnosis=NO_SENDER)
         text = f"This is a test of the connection {context.connection}."
         delivery = Delivery(message_id=new_message_id(sender), recipients=(), to=(to,))
         message = Message(subject=f"Test of {context.connection}", text=text)
@@ -200,7 +200,7 @@ class FolderConnector:
         except OSError as error:
             return [_not_written(recipient, error) for recipient in batch.recipients]
         try:
-            make = partial(compose, batch) if len(batch.deliveries) == 1 else compile_message(batch).compose
+            make = composer_of(batch, copies=len(batch.deliveries))
         except (OSError, ValidationError) as error:
             return [unreadable(recipient, error) for recipient in batch.recipients]
         outcomes: list[Outcome] = []

@@ -10,7 +10,7 @@ from genie_connect.errors import SecretUnavailable
 from genie_connect.http import HttpClient, Stopwatch, TransportError, diagnosis_of, diagnosis_of_status
 from genie_connect.model.address import Address
 from genie_connect.model.batch import new_message_id
-from genie_connect.model.diagnosis import Diagnosis, Status, Step
+from genie_connect.model.diagnosis import NO_SENDER, Diagnosis, Status, Step
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.outcome import State
 from genie_connect_contrib.sandbox.mapping import (
@@ -55,14 +55,7 @@ async def message_step(client: HttpClient, authorization: Mapping[str, str], con
     watch = Stopwatch(context.clock)
     sender = context.default_from
     if sender is None:
-        diagnosis = Diagnosis(
-            code="no_sender",
-            title="There is no From",
-            cause="the connection has no default From, so no test message can be sent",
-            fixes=("give the connection a default_from",),
-            field="default_from",
-        )
-        return _failed("message", "Test message", watch, diagnosis)
+        return _failed("message", "Test message", watch, NO_SENDER)
     copy = {"message_id": new_message_id(sender), "recipients": [to.email], "to": [mailbox(to)]}
     text = f"This is a test of the connection {context.connection}."
     body = {"from": mailbox(sender), "envelope_from": sender.email, "subject": "Test", "text": text, "copies": [copy]}
