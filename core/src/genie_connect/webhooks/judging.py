@@ -38,9 +38,10 @@ def judged(
     code: int | None = None,
     enhanced: str | None = None,
 ) -> Judgement:
-    """What the reply of a server adds to what the provider said; the other arguments are the provider's."""
-    if kind not in REFUSED:
-        return Judgement(bounce=bounce, reason=reason, code=code, enhanced=enhanced)
+    """What the reply of a server adds to what the provider said of a refusal; the other arguments are the provider's.
+
+    ``kind`` is one of ``REFUSED``.
+    """
     said = meaning_of(reply, code=code, enhanced=enhanced)
     found = _class(bounce, said.bounce) if kind is EventKind.BOUNCED else bounce
     why = reason if said.reason in _VAGUE else said.reason

@@ -99,11 +99,11 @@ def add(
 def show(options: Options, name: str) -> None:
     """Show a connection and its settings. Secrets are masked, references to them are not."""
     config = configuration(options)
-    found = next(iter([each for each in config.connections if each.name == name]), None)
+    found = next((each for each in config.connections if each.name == name), None)
     kept = "file"
     if found is None and config.store is not None:
         stored = asyncio.run(_stored(config.store))
-        found, kept = next(iter([each for each in stored if each.name == name]), None), "store"
+        found, kept = next((each for each in stored if each.name == name), None), "store"
     if found is None:
         raise _missing(name)
     masked, reader = _seen(config, found)
