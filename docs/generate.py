@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -45,7 +46,7 @@ from genie_connect.config import (
     StoreSection,
     SuppressionsSection,
 )
-from genie_connect.contract import Quality
+from genie_connect.contract import ENTRY_POINT_GROUP, Quality
 from genie_connect.hookspecs import REQUIRED_HOOKS, ConnectorSpec, ObserverSpec
 from genie_connect.http import Verdict
 from genie_connect.model.capability import HEADLINES, TITLES, Level
@@ -54,25 +55,6 @@ from genie_connect.model.outcome import Retry
 from genie_connect.model.plan import Emulated, PassedOver
 from genie_connect.model.schema import settings_table
 from genie_connect.model.validation import external_name
-from genie_connect_contrib import (
-    ahasend,
-    azure,
-    brevo,
-    cloudflare,
-    gmail,
-    mailersend,
-    mailgun,
-    mailjet,
-    mailtrap,
-    mandrill,
-    msgraph,
-    postal,
-    postmark,
-    resend,
-    sendgrid,
-    ses,
-    sparkpost,
-)
 from genie_connect_contrib.local import writing
 from genie_connect_smtp.classify import Rule, reply_rules
 from genie_connect_smtp.hints import troubleshooting_markdown
@@ -82,26 +64,9 @@ from genie_connect_spec.kit.quality import Status as RuleStatus
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
 API_CONNECTORS: dict[str, ApiConnector[Any]] = {
-    module.connector.info.id: module.connector
-    for module in (
-        ahasend,
-        azure,
-        brevo,
-        cloudflare,
-        gmail,
-        mailersend,
-        mailgun,
-        mailjet,
-        mailtrap,
-        mandrill,
-        msgraph,
-        postal,
-        postmark,
-        resend,
-        sendgrid,
-        ses,
-        sparkpost,
-    )
+    point.name: connector
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    if point.module.partition(".")[0] == "genie_connect_contrib" and isinstance(connector := point.load(), ApiConnector)
 }
 """The API connectors that have a page."""
 LOCAL = ("sandbox", "file", "maildir")

@@ -21,27 +21,9 @@ from genie_connect_spec.kit.evaluation import Verdict
 from genie_connect_spec.kit.levels import conformance
 from genie_connect_spec.kit.quality import read
 from genie_connect_spec.kit.whole import results_of
-from tests.contrib.providers import (
-    ahasend,
-    azure,
-    brevo,
-    cloudflare,
-    gmail,
-    mailersend,
-    mailgun,
-    mailjet,
-    mailtrap,
-    mandrill,
-    msgraph,
-    postal,
-    postmark,
-    resend,
-    sendgrid,
-    ses,
-    sparkpost,
-)
 from tests.contrib.providers.events.hook import Hook
 from tests.contrib.providers.events.hooks import HOOKS
+from tests.contrib.providers.every import PROVIDERS
 from tests.contrib.providers.harness import Provider
 from tests.docs.pages import ROOT
 from tests.spec.folder_provider import FolderProvider
@@ -190,26 +172,7 @@ def _asked(request: HttpRequest) -> Request:
     return Request(method=request.method, url=request.target, headers=request.headers, content=request.body)
 
 
-PROVIDERS = (
-    ahasend,
-    azure,
-    brevo,
-    cloudflare,
-    mailersend,
-    mailgun,
-    mailjet,
-    mailtrap,
-    mandrill,
-    postal,
-    postmark,
-    resend,
-    sendgrid,
-    ses,
-    sparkpost,
-    msgraph,
-    gmail,
-)
-CONTRACTS = {module.PROVIDER.id: _contract_of(module.PROVIDER) for module in PROVIDERS} | {
+CONTRACTS = {provider.id: _contract_of(provider) for provider in PROVIDERS} | {
     contract.connector: contract for contract in (Sandbox, Smtp)
 }
 CONTRACTS |= {name: type("Contract", (FolderContract,), {"connector": name}) for name in ("file", "maildir")}

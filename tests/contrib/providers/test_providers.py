@@ -19,50 +19,10 @@ from genie_connect.http.fake import Request
 from genie_connect.model.batch import Recipient
 from genie_connect.model.features import exceeded, missing, required_by_batch
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
-from tests.contrib.providers import (
-    ahasend,
-    azure,
-    brevo,
-    cloudflare,
-    gmail,
-    mailersend,
-    mailgun,
-    mailjet,
-    mailtrap,
-    mandrill,
-    msgraph,
-    postal,
-    postmark,
-    resend,
-    sendgrid,
-    ses,
-    sparkpost,
-)
+from tests.contrib.providers.every import PROVIDERS
 from tests.contrib.providers.harness import SECRET, SHOP, TOKEN, Expected, Provider, answer, batch_of
 from tests.contrib.providers.messages import CASES, Case, limit_cases
 
-PROVIDERS = [
-    module.PROVIDER
-    for module in (
-        ahasend,
-        azure,
-        brevo,
-        cloudflare,
-        gmail,
-        mailersend,
-        mailgun,
-        mailjet,
-        mailtrap,
-        mandrill,
-        msgraph,
-        postal,
-        postmark,
-        resend,
-        sendgrid,
-        ses,
-        sparkpost,
-    )
-]
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.id)
 
 
