@@ -18,12 +18,14 @@ from genie_connect.api import (
     ApiSettings,
     ApiState,
     Call,
+    Entry,
     Job,
     Result,
     decoded,
     job_of,
     json_call,
     object_in,
+    outcomes_of,
     text_at,
     tokens_of,
     verdicts,
@@ -38,7 +40,8 @@ from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Delivery, Recipient
 from genie_connect.model.capability import CapabilityTable, yes
 from genie_connect.model.frozen import FrozenMap
-from genie_connect.model.outcome import Outcome
+from genie_connect.model.outcome import Outcome, State
+from genie_connect.model.receipt import Attempt, DoubtfulCopy
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from tests.contrib.providers.harness import batch_of, context
@@ -344,3 +347,15 @@ async def test_a_copy_is_composed_whole_for_those_whom_it_has_to_reach() -> None
     for copy in together.copies:
         assert together.mime(copy) == attrs.evolve(together, copies=(copy,)).mime(copy)
         assert b"Bcc" not in together.mime(copy)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_copy_that_a_record_has_as_taken_was_taken(order: int) -> None:
+    """Whatever else stands there of it, and in whatever order: a refusal of one try is none of the copy."""
+    copy = DoubtfulCopy(message_id="<1@example.com>", recipient="ada@example.com")
+    attempt = Attempt(id="a1", connection="api", stage="final", outcome="unknown", in_doubt=(copy,))
+    entries = [
+        Entry(recipient=copy.recipient, message_id=copy.message_id, refused=refused) for refused in (True, False)
+    ]
+    (outcome,) = outcomes_of(attempt, entries[::order])
+    assert outcome.state is State.ACCEPTED

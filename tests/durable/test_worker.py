@@ -59,12 +59,16 @@ async def test_an_engine_that_ends_by_itself_is_seen(tmp_path: Path, caplog: pyt
 
 
 async def test_a_fault_in_looking_after_units_is_none_for_ever(tmp_path: Path) -> None:
-    """Whatever one look met with, there is another."""
+    """Whatever one look met with, there is another, and what it could not hand on waits for nobody."""
     smtp = ScriptedConnector("smtp", kind="smtp")
     async with durable_host(f"sqlite:///{tmp_path / 'store.db'}", smtp, work=False) as host:
         receipt = await host.send(letter(), durable=True)
         engine = Engine(fails=2)
-        async with worker_of(host, engine).working():
+        worker = worker_of(host, engine)
+        with pytest.raises(LookupError):
+            await worker._look_after_units()
+        assert await host._with_store("a worker").ledger.units.waiting() == 0
+        async with worker.working():
             assert (await host.settled(receipt.id or 0, timeout_s=30)).accepted
     assert engine.fails == 0
 

@@ -165,6 +165,8 @@ async def test_an_event_that_names_the_attempt_settles_a_copy_in_doubt(store: St
         ("primary", event(attempt_id="a9", id_="e4")),
     ):
         assert await store.log.append(connection, [given]) == Taken(new=1, resolved=0)
+    # Of two copies it says nothing that names neither.
+    assert await store.log.match("primary", [event(attempt_id="a2", recipient=None)]) == [None]
     found = event(**named, id_="e5", recipient="ada@EXAMPLE.com")
     assert await store.log.append("primary", [found]) == Taken(new=1, resolved=1)
     assert await store.outcome(chunk) == ("accepted", "event", 0)

@@ -374,3 +374,5 @@ async def test_a_host_without_a_store_forgets_its_oldest_messages() -> None:
             assert (match is not None) is known, (email, name)
             (match,) = await memory.match("other", [event])
             assert (match is not None) is (known and name == "message_id"), (email, name)
+    # Of two messages it says nothing that names neither of their recipients.
+    assert await memory.match("api", [Event(id="2", kind="delivered", time=START, attempt_id="a1")]) == [None]

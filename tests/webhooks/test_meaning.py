@@ -46,6 +46,8 @@ def test_codes_that_are_given_count_before_the_text() -> None:
     assert meaning_of("no such user", code=550, enhanced="5.0.0").reason is Reason.RECIPIENT_REJECTED
     assert meaning_of("550 5.1.1 no such user", enhanced="5.0.0").enhanced == "5.1.1"
     assert meaning_of("", enhanced="5.1.1").bounce is BounceClass.HARD
+    # A server that goes away says nothing of the message, whatever else it says.
+    assert meaning_of("421 4.7.0 [TSS04] Messages temporarily deferred").reason is Reason.TEMPORARY
     assert meaning_of("user unknown", code=450).bounce is BounceClass.SOFT
 
 

@@ -54,7 +54,7 @@ class Composer(Protocol):
 
 
 def composer_of(batch: Batch, *, copies: int) -> Composer:
-    """What writes so many copies at the least cost: one at once, more compiled. Raises what ``compile_message`` does."""
+    """What writes so many copies at the least cost. Raises what ``compile_message`` raises, unless it is one."""
     return partial(compose, batch) if copies == 1 else compile_message(batch).compose
 
 
