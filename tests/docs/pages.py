@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
+
+from docs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "pages"
 _FILE_NAME = re.compile(r"# ([a-z_]+\.py)\n")
 
 
-@cache
-def generator() -> ModuleType:
-    """``docs/generate.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def documents() -> list[Path]:
     """Every document, those that generate nothing too."""
-    return [*generator().documents(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    return [*generate.documents(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 
 def name_of(path: Path) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from markdown.extensions.toc import slugify
 
+from docs import generate
 from genie_connect.http import STATUS
 from genie_connect_smtp.classify import fault_rules, reply_rules
-from tests.docs.pages import PAGES, ROOT, documents, examples, generator, name_of
+from tests.docs.pages import PAGES, ROOT, documents, examples, name_of
 
 _FENCE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -20,27 +21,27 @@ _PART = re.compile(r"<!-- (generated:|end of) ([a-z-]+) -->")
 DOCUMENTS = documents()
 
 
-@pytest.mark.parametrize("path", generator().documents(), ids=name_of)
+@pytest.mark.parametrize("path", generate.documents(), ids=name_of)
 def test_generated_parts_are_what_the_code_says(path: Path) -> None:
     """A page whose generated part is out of date misleads; ./dev docs writes it anew."""
     text = path.read_text(encoding="utf-8")
-    assert generator().renewed(text) == text, f"{name_of(path)} is out of date: run ./dev docs"
+    assert generate.renewed(text) == text, f"{name_of(path)} is out of date: run ./dev docs"
 
 
-@pytest.mark.parametrize("path", generator().documents(), ids=name_of)
+@pytest.mark.parametrize("path", generate.documents(), ids=name_of)
 def test_every_generated_part_is_closed_and_known(path: Path) -> None:
     """A misspelt marker would leave its part as it is for ever."""
     found = _PART.findall(path.read_text(encoding="utf-8"))
     opened = [name for kind, name in found if kind == "generated:"]
     closed = [name for kind, name in found if kind == "end of"]
     assert opened == closed
-    assert set(opened) <= set(generator().PARTS)
+    assert set(opened) <= set(generate.PARTS)
 
 
 def test_every_generator_is_used() -> None:
     """What no page shows need not be made."""
-    shown = {name for path in generator().documents() for _, name in _PART.findall(path.read_text(encoding="utf-8"))}
-    assert shown == set(generator().PARTS)
+    shown = {name for path in generate.documents() for _, name in _PART.findall(path.read_text(encoding="utf-8"))}
+    assert shown == set(generate.PARTS)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
