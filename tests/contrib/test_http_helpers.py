@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genie_connect.http import (
@@ -171,3 +174,71 @@ def test_strict_json_raises_nothing_but_value_error(raw: bytes) -> None:
         strict_json(raw)
     except ValueError:
         return
+
+
+def _first_principles(raw: bytes) -> Any:
+    """The same by the plainest means: each object looked at as it is decoded, then each level."""
+
+    def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    def finite(text: str) -> float:
+        if not math.isfinite(float(text)):
+            raise ValueError
+        return float(text)
+
+    value = json.loads(raw.decode(), object_pairs_hook=unrepeated, parse_float=finite, parse_constant=finite)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+_blank = st.sampled_from(["", "", "", " ", "\n", "\t", "\r", " \r\n "])
+_text = st.sampled_from(
+    ['"a"', '"b"', '"\\":"', '"\\" :"', '"a\\""', '": "', '":"', '"\\\\"', '"\\u0061"', '"\\ud800"', '"é"']
+)
+_scalar = st.sampled_from(["1", "-0.5", "1e999", "NaN", "null", "true", "{", "1" * 5000])
+
+
+def _written(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pair = st.tuples(_blank, _text, _blank, st.just(":"), _blank, inner, _blank).map("".join)
+    objects = st.lists(pair, max_size=4).map(lambda pairs: "{" + ",".join(pairs) + "}")
+    return objects | st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+
+
+@settings(max_examples=400)
+@given(st.recursive(_text | _scalar, _written, max_leaves=12))
+def test_repeated_keys_are_found_however_they_are_written(text: str) -> None:
+    """With blanks before the colon, colons and escaped quotes in texts, escapes for the same letter."""
+    try:
+        expected: Any = _first_principles(text.encode())
+    except ValueError:
+        expected = ValueError
+    try:
+        found: Any = strict_json(text.encode())
+    except ValueError:
+        found = ValueError
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a" :1,"a":2}', "repeats a key"),
+        ('{"a"\n:1,"a":2,"b":"\\":"}', "repeats a key"),
+        ('[{"a":{"b":1,"b":2}}]', "repeats a key"),
+        ('{"a":1,"\\u0061":2}', "repeats a key"),
+        ('{"a":1,"a":2', "repeats a key|malformed|Expecting"),
+        ('{"a":NaN}', "holds NaN"),
+        ('{"a":1e999}', "too big"),
+        ('"' + "a" * 10 + '\\udc00"', "surrogate"),
+        ("[" * 65 + '{"a":1,"a":2}' + "]" * 65, "repeats a key"),
+        ("[" * 65 + "]" * 65, "nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(text: str, problem: str) -> None:
+    """One thing, and the first that a reader meets."""
+    with pytest.raises(ValueError, match=problem):
+        strict_json(text.encode())

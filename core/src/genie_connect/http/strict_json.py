@@ -19,15 +19,29 @@ def strict_json(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
     if len(raw) > max_bytes:
         raise ValueError(f"has more than {max_bytes} bytes")
     try:
-        value = _decode(raw.decode("utf-8"))
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
-    _check_depth(value, max_depth)
+    try:
+        value = _decode(text)
+    except (ValueError, RecursionError):
+        value = _looked_at(text)  # which says what is wrong
+    pairs, depth = _measured(value)
+    if raw.translate(None, _BLANKS).count(b'":') != pairs:
+        value = _looked_at(text)
+    if depth > max_depth:
+        raise ValueError("is nested too deeply")
     if b"\\u" in raw:
         _check_surrogates(value)
     return value
+
+
+def _looked_at(text: str) -> Any:
+    """The value, each object of which was looked at for a key that stands twice."""
+    try:
+        return _decode_pairs(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -49,23 +63,32 @@ def _finite(text: str) -> float:
 
 
 # One for all: json.loads with arguments makes a new one each time.
-_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite).decode
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
+_decode_pairs: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
+).decode
+_BLANKS: Final = b" \t\r\n"
 
 
-def _check_depth(value: Any, max_depth: int) -> None:
+def _measured(value: Any) -> tuple[int, int]:
+    """How many pairs all objects hold together, and how deeply they are nested.
+
+    A pair is written with ``":`` once the blanks are gone. So where the text has no more of these than the value has
+    pairs, no key was written twice; it has more, too, where a text holds an escaped quote before a colon.
+    """
     level = [value] if isinstance(value, dict | list) else []
-    depth = 0
+    pairs = depth = 0
     while level:
         depth += 1
-        if depth > max_depth:
-            raise ValueError("is nested too deeply")
-        # The decoder makes these very types, and there may be thousands of values.
-        level = [
-            item
-            for node in level
-            for item in (node.values() if type(node) is dict else node)
-            if type(item) in (dict, list)
-        ]
+        below: list[Any] = []
+        for node in level:
+            # The decoder makes these very types, and there may be thousands of values.
+            if type(node) is dict:
+                pairs += len(node)
+                node = node.values()
+            below += [item for item in node if type(item) is dict or type(item) is list]
+        level = below
+    return pairs, depth
 
 
 def _check_surrogates(value: Any) -> None:

@@ -105,16 +105,10 @@ class Address:
     @classmethod
     def _plain(cls, value: str) -> Address | None:
         """A bare address in ASCII, as nearly all are, by the same rules; ``None`` for what wants a closer look."""
-        local, _, domain = value.partition("@")
-        if _ASCII_LOCAL.match(local) is None or len(local) > MAX_LOCAL_BYTES or "=?" in local or not domain.isascii():
+        parts = _plain_parts(value)
+        if parts is None:
             return None
-        try:
-            domain = _checked_domain(domain)
-        except ValidationError:
-            return None  # to be told with all that is wrong
-        email = f"{local}@{domain}"
-        if len(email) > MAX_ADDRESS_BYTES:
-            return None
+        local, domain, email = parts
         made, put = object.__new__(cls), object.__setattr__
         put(made, "name", "")
         put(made, "local", local)
@@ -154,6 +148,12 @@ def addresses(values: AddressesLike) -> tuple[Address, ...]:
     return each(Address.parse, values, noun="an address")
 
 
+def bare(value: object) -> str:
+    """The address alone that ``Address.parse`` reads, for those of which no more is wanted."""
+    parts = _plain_parts(value) if isinstance(value, str) else None
+    return Address.parse(value).email if parts is None else parts[2]
+
+
 def split_name(value: str) -> tuple[str, str]:
     """The name and the address alone, neither of them checked. Raises ``ValidationError`` where they cannot be told."""
     if not value.endswith(">"):
@@ -170,6 +170,19 @@ def split_name(value: str) -> tuple[str, str]:
         message = f"the name {_shown(phrase)} holds {special.group()!r} outside quotes"
         raise ValidationError.single("", message, 'put the name in quotes: "Doe, Jane" <jane@example.com>')
     return phrase, email
+
+
+def _plain_parts(value: str) -> tuple[str, str, str] | None:
+    """Local part, domain and both of a bare address in ASCII; ``None`` for what wants a closer look."""
+    local, _, domain = value.partition("@")
+    if _ASCII_LOCAL.match(local) is None or len(local) > MAX_LOCAL_BYTES or "=?" in local or not domain.isascii():
+        return None
+    try:
+        domain = _checked_domain(domain)
+    except ValidationError:
+        return None  # to be told with all that is wrong
+    email = f"{local}@{domain}"
+    return None if len(email) > MAX_ADDRESS_BYTES else (local, domain, email)
 
 
 def _shown(value: str) -> str:

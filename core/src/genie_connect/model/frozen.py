@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 V = TypeVar("V", covariant=True)
+T = TypeVar("T")
 
 
 class FrozenMap(Mapping[str, V]):
@@ -28,6 +29,14 @@ class FrozenMap(Mapping[str, V]):
     # What Mapping would do with these through __getitem__ is several times slower, and events are many.
     def __contains__(self, key: object) -> bool:
         return key in self._items
+
+    @overload
+    def get(self, key: str, /) -> V | None: ...
+    @overload
+    def get(self, key: str, default: T, /) -> V | T: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """What stands under a name, or ``default``."""
+        return self._items.get(key, default)
 
     def keys(self) -> KeysView[str]:
         """The names."""

@@ -33,7 +33,7 @@ import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
-from genie_connect.model.address import Address
+from genie_connect.model.address import bare
 from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
@@ -95,7 +95,7 @@ class Fields:
             return self._data.get(name)
         found: Any = self._data
         for step in name.split("."):
-            if not isinstance(found, Mapping):
+            if not _is_object(found):
                 return None
             found = found.get(step)
         return found
@@ -103,26 +103,26 @@ class Fields:
     def within(self, name: str) -> Fields:
         """The object in a field; an empty one where there is none."""
         value = self.get(name)
-        if value is None:
-            return Fields({}, self._named(name) + ".")
-        if not isinstance(value, Mapping):
+        if value is not None and not _is_object(value):
             raise self._bad(name, "is no object")
-        return Fields(value, self._named(name) + ".")
+        return Fields({} if value is None else value, f"{self._prefix}{name}.")
 
     def each(self, name: str) -> Iterator[Fields]:
         """The objects of a list in a field."""
         for index, value in enumerate(self._list(name)):
-            if not isinstance(value, Mapping):
+            if not _is_object(value):
                 raise self._bad(f"{name}[{index}]", "is no object")
-            yield Fields(value, f"{self._named(name)}[{index}].")
+            yield Fields(value, f"{self._prefix}{name}[{index}].")
 
     def text(self, name: str, *, limit: int = MAX_TEXT) -> str | None:
         """Text without controls, of bounded length; ``None`` where it is blank."""
-        value = self.get(name)
+        value = self._data.get(name) if "." not in name else self.get(name)
         if value is None:
             return None
         if not isinstance(value, str):
             raise self._bad(name, "is no text")
+        if len(value) <= limit and value.isprintable():
+            return value.strip() or None  # nothing that clean_reply would change
         return clean_reply(value, limit=limit) or None
 
     def body(self, name: str) -> str | None:
@@ -143,7 +143,7 @@ class Fields:
             value = [value]
         if value is None:
             return ()
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list) or [each for each in value if not isinstance(each, str)]:
             raise self._bad(name, "is no list of texts")
         return tuple([clean_reply(each) for each in value])
 
@@ -152,19 +152,14 @@ class Fields:
         value = self.get(name)
         if value is None or value == []:  # PHP's empty object
             return EMPTY
-        if not isinstance(value, Mapping):
+        if not _is_object(value):
             raise self._bad(name, "is no object")
-        return FrozenMap(
-            {
-                clean_reply(key): clean_reply(each) if isinstance(each, str) else self._plain(name, each)
-                for key, each in value.items()
-            }
-        )
+        return self._texts_of(name, value) if value else EMPTY
 
     def metadata_beside(self, own: Container[str]) -> FrozenMap[str]:
         """The same, of a provider that puts them among its ``own`` fields."""
         custom = {key: each for key, each in self._data.items() if key not in own}
-        return Fields({"custom": custom}, self._prefix).metadata("custom") if custom else EMPTY
+        return self._texts_of("custom", custom) if custom else EMPTY
 
     def whole(self, name: str) -> int | None:
         """A whole number, which may stand as text. A blank text is none."""
@@ -204,16 +199,18 @@ class Fields:
         if value is None or value == "":
             return None
         try:
-            return Address.parse(value).email
+            return bare(value)
         except ValueError:
             raise self._bad(name, "is no address") from None
 
     def seconds(self, name: str, *, per_second: int = 1) -> datetime:
         """A time in seconds since 1970 (``per_second=1000``: in milliseconds)."""
-        value = self.number(name)
+        value = self.get(name)
+        if type(value) is not int:
+            value = self.number(name)
         if value is None:
             raise self._bad(name, "is missing")
-        if not 0 <= value / per_second <= _MAX_YEAR_SECONDS:
+        if not 0 <= value <= _MAX_YEAR_SECONDS * per_second:
             raise self._bad(name, "is no time")
         return datetime.fromtimestamp(value / per_second, UTC)
 
@@ -228,7 +225,7 @@ class Fields:
                 if zone:
                     raise self._bad(name, "has no time zone")
                 time = time.replace(tzinfo=UTC)
-            return time.astimezone(UTC)
+            return time if time.tzinfo is UTC else time.astimezone(UTC)
         except BadField:
             raise
         except (TypeError, ValueError, OverflowError):
@@ -285,7 +282,8 @@ class Fields:
         if MESSAGE_ID in metadata or ATTEMPT in metadata:
             message_id = message_id or metadata.get(MESSAGE_ID) or None
             attempt_id = metadata.get(ATTEMPT) or None
-            metadata = FrozenMap({name: value for name, value in metadata.items() if name not in _OURS})
+            others = {name: value for name, value in metadata.items() if name not in _OURS}
+            metadata = FrozenMap(others) if others else EMPTY
         return Event(
             id=id or self.digest(part=recipient or ""),
             kind=means.kind,
@@ -316,6 +314,13 @@ class Fields:
             raise self._bad(name, "is no list")
         return value
 
+    def _texts_of(self, name: str, items: Mapping[str, Any]) -> FrozenMap[str]:
+        made: dict[str, str] = {}
+        for key, value in items.items():
+            text = value if isinstance(value, str) else self._plain(name, value)
+            made[clean_reply(key)] = clean_reply(text)
+        return FrozenMap(made)
+
     def _plain(self, name: str, value: Any) -> str:
         if isinstance(value, bool | int | float):
             return json.dumps(value)
@@ -323,11 +328,13 @@ class Fields:
             return ""
         raise self._bad(name, "holds more than texts")
 
-    def _named(self, name: str) -> str:
-        return self._prefix + name
-
     def _bad(self, name: str, problem: str) -> BadField:
-        return BadField(self._named(name), problem)
+        return BadField(self._prefix + name, problem)
+
+
+def _is_object(value: object) -> bool:
+    # Nearly all are dictionaries, and asking an abstract class takes ten times as long.
+    return type(value) is dict or isinstance(value, Mapping)
 
 
 Read: TypeAlias = Callable[[Fields], Event | Iterable[Event] | None]
@@ -340,7 +347,7 @@ def events_of(items: object, read: Read, request: WebhookRequest) -> tuple[Event
     Whatever goes wrong with one of them becomes an event of kind ``unknown`` with that object, the reason, and an id
     made of it. Raises ``WebhookRejected`` (400) where ``items`` is neither, and 413 for more than ``MAX_EVENTS``.
     """
-    given = [items] if isinstance(items, Mapping) else items
+    given = [items] if _is_object(items) else items
     if not isinstance(given, list):
         raise WebhookRejected("there is no list of events", status=400, field="body")
     if len(given) > MAX_EVENTS:
@@ -369,7 +376,7 @@ def unread(item: object, error: str, received_at: datetime) -> Event:
 
 
 def _read(item: object, read: Read, received_at: datetime) -> list[Event]:
-    if not isinstance(item, Mapping):
+    if not _is_object(item):
         return [unread(item, "is no object", received_at)]
     try:
         made = read(Fields(item))
