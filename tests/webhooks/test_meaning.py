@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genie_connect.model.event import BounceClass, Reason
-from genie_connect.replies import meaning_of
+from genie_connect.replies import meaning_of, reply_rules
+from genie_connect.replies.rules import Rule, specific_rule
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,40 @@ def test_no_temporary_refusal_is_hard(code: int, enhanced: str, text: str) -> No
     meaning = meaning_of(text, code=code, enhanced=enhanced)
     assert meaning.bounce is not BounceClass.HARD or code >= 500
     assert meaning_of(text).reason
+
+
+_TEXTS = [rule.text for rule in reply_rules() if rule.text is not None]
+_CODES = st.sampled_from([421, 450, 451, 452, 454, 501, 530, 535, 550, 551, 552, 553, 554, 571])
+_ENHANCED = st.sampled_from(["", "5.1.1", "4.7.1", "5.7.1", "5.7.26", "5.2.0", "4.7.650", "5.99.9"])
+
+
+def _first_that_fits(code: int, enhanced: str, text: str) -> Rule | None:
+    """The rule by the plainest means: each in turn, in both phases."""
+    for phase in ("rcpt", "eod"):
+        for rule in reply_rules():
+            if (rule.phases is not None and phase not in rule.phases) or (
+                rule.code is not None and not rule.code.fullmatch(str(code))
+            ):
+                continue
+            if rule.enhanced is None and rule.text is None:
+                break
+            if (rule.enhanced is None or rule.enhanced.fullmatch(enhanced)) and (
+                rule.text is None or rule.text.search(text)
+            ):
+                return rule
+    return None
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(st.sampled_from(_TEXTS).flatmap(st.from_regex) | st.text(max_size=20), max_size=3),
+    st.sampled_from([str, str.upper, str.lower, str.title]),
+    _CODES,
+    _ENHANCED,
+)
+def test_a_reply_has_the_rule_of_the_table_in_whatever_letters(
+    parts: list[str], spelled: Callable[[str], str], code: int, enhanced: str
+) -> None:
+    """The rules are looked up by code and searched in small letters, which may find no other."""
+    text = spelled(" ".join(parts))
+    assert specific_rule(("rcpt", "eod"), code, enhanced, text) == _first_that_fits(code, enhanced, text)

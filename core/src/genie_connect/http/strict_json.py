@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_BYTES = 1_000_000
@@ -83,10 +84,11 @@ def _measured(value: Any) -> tuple[int, int]:
         below: list[Any] = []
         for node in level:
             # The decoder makes these very types, and there may be thousands of values.
+            items: Iterable[Any] = node
             if type(node) is dict:
                 pairs += len(node)
-                node = node.values()
-            below += [item for item in node if type(item) is dict or type(item) is list]
+                items = node.values()
+            below += [item for item in items if type(item) is dict or type(item) is list]
         level = below
     return pairs, depth
 

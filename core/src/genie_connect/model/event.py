@@ -98,7 +98,13 @@ def _bounce(value: BounceClass | str | None) -> BounceClass | None:
     return value if value is None or type(value) is BounceClass else BounceClass(value)
 
 
-@attrs.frozen(kw_only=True)
+def _not_empty(_instance: Event, _attribute: attrs.Attribute[str], value: str) -> None:
+    if not value:
+        raise ValueError("an event's id is empty")
+
+
+# Without slots: a frozen class with them takes twice as long to be made, and events come by the thousand.
+@attrs.frozen(kw_only=True, slots=False)
 class Event:
     """A normalised event.
 
@@ -111,7 +117,7 @@ class Event:
     Raises ``ValueError`` for a time without a zone, an empty id, and words that are none of the vocabulary.
     """
 
-    id: str = attrs.field(validator=attrs.validators.min_len(1))
+    id: str = attrs.field(validator=_not_empty)
     kind: EventKind = attrs.field(converter=_kind)
     time: datetime = attrs.field(converter=_utc)
     recipient: str | None = None
@@ -147,3 +153,22 @@ class Event:
         return self.bounce is BounceClass.BLOCKED or (
             self.kind in (EventKind.BOUNCED, EventKind.DEFERRED, EventKind.REJECTED) and self.reason in ABOUT_US
         )
+
+
+def event_of(fields: dict[str, Any]) -> Event:
+    """``Event(**fields)`` where all fields are given; far faster where each is already what it has to be."""
+    if not (
+        fields["id"]
+        and type(fields["kind"]) is EventKind
+        and fields["time"].tzinfo is UTC
+        and type(fields["bounce"]) in _NONE_OR_BOUNCE
+        and type(fields["reason"]) in _NONE_OR_REASON
+    ):
+        return Event(**fields)
+    event = object.__new__(Event)
+    event.__dict__.update(fields)
+    return event
+
+
+_NONE_OR_BOUNCE: Final = (type(None), BounceClass)
+_NONE_OR_REASON: Final = (type(None), Reason)

@@ -36,12 +36,12 @@ class Secret:
 
     def reveal(self) -> str:
         """The value. Raises ``SecretUnavailable`` where a reference leads nowhere."""
-        environment = _ENVIRONMENT.match(self._given)
-        if environment:
+        given = self._given
+        if given.startswith("env:") and (environment := _ENVIRONMENT.match(given)):
             return self._from_environment(environment.group(1))
-        if self._given.startswith("file:"):
-            return self._from_file(Path(self._given.removeprefix("file:")))
-        return self._given.removeprefix(_LITERAL)
+        if given.startswith("file:"):
+            return self._from_file(Path(given.removeprefix("file:")))
+        return given.removeprefix(_LITERAL)
 
     def _from_environment(self, name: str) -> str:
         value = os.environ.get(name)

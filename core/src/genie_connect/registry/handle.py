@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -56,6 +56,7 @@ class ConnectorHandle:
         strict: bool = False,
     ) -> None:
         self._hooks = manager.hook
+        self._callees: dict[str, Callable[..., Any] | None] = {}
         self._strict = strict
         self.info = info
         self.distribution = distribution
@@ -73,7 +74,7 @@ class ConnectorHandle:
 
     def has(self, hook: str) -> bool:
         """Whether the connector implements an optional hook."""
-        return bool(getattr(self._hooks, hook).get_hookimpls())
+        return self._callee(hook) is not None
 
     def settings(self, data: Mapping[str, Any], cls: type[Any] | None = None) -> Any:
         """Checked settings from plain data, of the connector's class or one derived of it. Raises ``SettingsError``."""
@@ -210,7 +211,13 @@ class ConnectorHandle:
             log_failure(logger, error, "connector %s failed to close", self.id)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
-        return called(getattr(self._hooks, hook), **arguments)
+        return called(self._callee(hook) or getattr(self._hooks, hook), **arguments)
+
+    def _callee(self, hook: str) -> Callable[..., Any] | None:
+        """What is called for a hook; ``None`` where the connector does not implement it."""
+        if hook not in self._callees:
+            self._callees[hook] = _direct(getattr(self._hooks, hook))
+        return self._callees[hook]
 
     def _awaitable(self, hook: str, **arguments: Any) -> Awaitable[Any]:
         result = self._call(hook, **arguments)
@@ -229,6 +236,18 @@ class ConnectorHandle:
             raise self._broken("connector_send", "gave no outcome for each recipient in their order")
         logger.error("connector %s gave no outcome for each recipient in their order", self.id)
         return _salvaged(given, recipients)
+
+
+def _direct(caller: pluggy.HookCaller) -> Callable[..., Any] | None:
+    """What calls the implementation of a hook; pluggy takes as long for the only one as a short webhook takes."""
+    implementations = caller.get_hookimpls()
+    if not implementations:
+        return None
+    only = implementations[0]
+    if len(implementations) > 1 or only.wrapper or only.hookwrapper:
+        return caller
+    function, names = only.function, only.argnames
+    return lambda **arguments: function(*[arguments[name] for name in names])
 
 
 def _credible(outcome: object) -> bool:

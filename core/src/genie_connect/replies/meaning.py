@@ -76,8 +76,13 @@ def meaning_of(text: str = "", *, code: int | None = None, enhanced: str | None 
     return Meaning(bounce=bounce, reason=reason, code=code, enhanced=enhanced)
 
 
+def _says_full(text: str) -> bool:
+    small = text.lower()  # a look at three words is far quicker than the pattern, which nearly no text fits
+    return ("full" in small or "exceed" in small or "quota" in small) and _FULL.search(text) is not None
+
+
 def _judged(code: int, enhanced: str, text: str) -> tuple[BounceClass, Reason]:
-    if enhanced[2:] == "2.2" or _FULL.search(text):
+    if enhanced[2:] == "2.2" or _says_full(text):
         return BounceClass.SOFT, Reason.MAILBOX_FULL
     if enhanced[2:] == "4.7":
         return BounceClass.SOFT, Reason.EXPIRED

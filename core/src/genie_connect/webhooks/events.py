@@ -27,20 +27,22 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import attrs
 
 from genie_connect.contract import WebhookRequest
 from genie_connect.errors import WebhookRejected
 from genie_connect.model.address import bare
-from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, EventKind, Reason
+from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, EventKind, Reason, event_of
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
 from genie_connect.model.text import clean_reply
 from genie_connect.webhooks.judging import REFUSED, judged
 
 MAX_TEXT: Final = 2_000
+MAX_VALUE: Final = 1_000
+"""Characters of a name or value in metadata."""
 MAX_EVENTS: Final = 50_000
 MAX_ERROR: Final = 200
 _OURS: Final = frozenset({ATTEMPT, MESSAGE_ID})
@@ -284,26 +286,29 @@ class Fields:
             attempt_id = metadata.get(ATTEMPT) or None
             others = {name: value for name, value in metadata.items() if name not in _OURS}
             metadata = FrozenMap(others) if others else EMPTY
-        return Event(
-            id=id or self.digest(part=recipient or ""),
-            kind=means.kind,
-            time=time,
-            recipient=recipient,
-            message_id=message_id,
-            attempt_id=attempt_id,
-            provider_id=provider_id,
-            bounce=(bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
-            reason=reason,
-            code=code,
-            enhanced=enhanced,
-            text=text or reply,
-            url=url,
-            user_agent=user_agent,
-            machine=machine or means.machine,
-            tags=tags,
-            metadata=metadata,
-            inbound=inbound,
-            raw=FrozenMap(self._data),
+        return event_of(
+            {
+                "id": id or self.digest(part=recipient or ""),
+                "kind": means.kind,
+                "time": time,
+                "recipient": recipient,
+                "message_id": message_id,
+                "attempt_id": attempt_id,
+                "provider_id": provider_id,
+                "bounce": (bounce or BounceClass.UNDETERMINED) if bounced else means.bounce,
+                "reason": reason,
+                "code": code,
+                "enhanced": enhanced,
+                "text": text or reply,
+                "url": url,
+                "user_agent": user_agent,
+                "machine": machine or means.machine,
+                "tags": tags,
+                "metadata": metadata,
+                "inbound": inbound,
+                "raw": FrozenMap(self._data),
+                "error": None,
+            }
         )
 
     def _list(self, name: str) -> list[Any]:
@@ -318,7 +323,10 @@ class Fields:
         made: dict[str, str] = {}
         for key, value in items.items():
             text = value if isinstance(value, str) else self._plain(name, value)
-            made[clean_reply(key)] = clean_reply(text)
+            if len(text) <= MAX_VALUE and text.isprintable() and len(key) <= MAX_VALUE and key.isprintable():
+                made[key.strip()] = text.strip()  # nothing that clean_reply would change
+            else:
+                made[clean_reply(key, limit=MAX_VALUE)] = clean_reply(text, limit=MAX_VALUE)
         return FrozenMap(made)
 
     def _plain(self, name: str, value: Any) -> str:
@@ -332,7 +340,7 @@ class Fields:
         return BadField(self._prefix + name, problem)
 
 
-def _is_object(value: object) -> bool:
+def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
     # Nearly all are dictionaries, and asking an abstract class takes ten times as long.
     return type(value) is dict or isinstance(value, Mapping)
 

@@ -10,7 +10,7 @@ from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
 from genie_connect.model.capability import Capability, host, no, yes
 from genie_connect.model.event import MESSAGE_ID
-from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.frozen import EMPTY, FrozenMap
 
 SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
 """The row of every table: the host's list comes first, whatever list the provider keeps."""
@@ -76,6 +76,8 @@ def message_id_word(message_id: str) -> dict[str, str]:
 
 def message_id_of(word: str) -> str | None:
     """The Message-ID that ``message_id_word`` wrote; nothing where it is none."""
+    if not word:
+        return None
     try:
         found = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode("ascii")
     except ValueError:
@@ -85,5 +87,7 @@ def message_id_of(word: str) -> str | None:
 
 def tags_and_metadata(given: Mapping[str, str]) -> tuple[tuple[str, ...], FrozenMap[str]]:
     """What ``tag_words`` made one of, told apart again: tags are what has the value 1."""
+    if not given:
+        return (), EMPTY
     tags = tuple([name for name, value in given.items() if value == "1"])
     return tags, FrozenMap({name: value for name, value in given.items() if value != "1"})

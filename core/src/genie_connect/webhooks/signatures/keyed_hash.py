@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import re
@@ -123,4 +124,4 @@ def verify_mandrill(
 
 
 def _hex(key: bytes, content: bytes) -> bytes:
-    return hmac.new(key, content, hashlib.sha256).hexdigest().encode()
+    return binascii.hexlify(hmac.digest(key, content, "sha256"))

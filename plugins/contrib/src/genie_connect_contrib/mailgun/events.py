@@ -62,7 +62,7 @@ def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> 
 
 
 def _event(item: Fields, token: str) -> Event:
-    status, message = item.within("delivery-status"), item.within("message.headers")
+    status, message, client = [item.within(name) for name in ("delivery-status", "message.headers", "client-info")]
     word = item.word("event")
     means = KINDS.get(word, UNKNOWN)
     if word == "failed":
@@ -77,11 +77,11 @@ def _event(item: Fields, token: str) -> Event:
         provider_id=(message.text("message-id") or "").strip("<>") or None,
         # Codes from 600 are Mailgun's own.
         code=code if code is not None and code < 600 else None,
-        text=item.within("reject").text("reason"),
+        text=item.within("reject").text("reason") if "reject" in item.data else None,
         reply=status.text("message") or status.text("description"),
         url=item.text("url"),
-        user_agent=item.within("client-info").text("user-agent"),
-        machine=item.within("client-info").flag("bot"),
+        user_agent=client.text("user-agent"),
+        machine=client.flag("bot"),
         tags=item.texts("tags"),
         metadata=item.metadata("user-variables"),
     )

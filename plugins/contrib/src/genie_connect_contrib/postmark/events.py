@@ -80,7 +80,7 @@ def _event(item: Fields) -> Event:
     return item.event(
         _means(item, record),
         id=f"{record}-{number}" if isinstance(number, int) else None,
-        time=item.iso(next((name for name in TIMES if item.get(name) is not None), "ReceivedAt")),
+        time=item.iso(next((name for name in TIMES if item.data.get(name) is not None), "ReceivedAt")),
         recipient=item.address("Email") or item.address("Recipient"),
         provider_id=item.text("MessageID"),
         reply=item.text("Details") or (item.text("Description") if bounced else None),

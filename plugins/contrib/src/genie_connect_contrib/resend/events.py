@@ -6,7 +6,7 @@ One object in each, signed by Svix. An event names everybody in To, and not whom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from genie_connect.contract import WebhookRequest
 from genie_connect.model.event import MESSAGE_ID, BounceClass, Event, EventKind, Reason
@@ -37,6 +37,7 @@ REASONS: Final = {
     "ContentRejected": Reason.CONTENT_REJECTED,
     "AttachmentRejected": Reason.CONTENT_REJECTED,
 }
+_MORE: Final = frozenset({"bounce", "failed", "suppressed", "click"})
 FAILED: Final = {"reached_daily_quota": Reason.THROTTLED, "reached_monthly_quota": Reason.THROTTLED}
 
 
@@ -52,9 +53,7 @@ def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> 
 
 def _event(item: Fields, webhook_id: str) -> Event:
     data = item.within("data")
-    bounce, said = data.within("bounce"), data.within("failed")
-    diagnosis = bounce.texts("diagnosticCode") or data.within("suppressed").texts("diagnosticCode")
-    given = dict(data.metadata("tags"))
+    given = dict(data.metadata("tags").items())
     message_id = message_id_of(given.pop(MESSAGE_ID, ""))
     tags, metadata = tags_and_metadata(given)
     to = data.texts("to")
@@ -65,15 +64,24 @@ def _event(item: Fields, webhook_id: str) -> Event:
         recipient=Fields({"to": to[0]}).address("to") if len(to) == 1 else None,
         message_id=message_id,
         provider_id=data.text("email_id"),
-        bounce=BOUNCES.get(bounce.word("type")),
-        reason=REASONS.get(bounce.word("subType")) or FAILED.get(said.word("reason")),
-        text=said.text("reason") or data.within("suppressed").text("message"),
-        reply=(diagnosis[0] if diagnosis else None) or bounce.text("message"),
-        url=data.within("click").text("link"),
-        user_agent=data.within("click").text("userAgent"),
         tags=tags,
         metadata=metadata,
+        **(_more(data) if not _MORE.isdisjoint(data.data) else {}),
     )
+
+
+def _more(data: Fields) -> dict[str, Any]:
+    """What events of some types hold beside the rest."""
+    bounce, failed, suppressed, click = [data.within(name) for name in ("bounce", "failed", "suppressed", "click")]
+    diagnosis = bounce.texts("diagnosticCode") or suppressed.texts("diagnosticCode")
+    return {
+        "bounce": BOUNCES.get(bounce.word("type")),
+        "reason": REASONS.get(bounce.word("subType")) or FAILED.get(failed.word("reason")),
+        "text": failed.text("reason") or suppressed.text("message"),
+        "reply": (diagnosis[0] if diagnosis else None) or bounce.text("message"),
+        "url": click.text("link"),
+        "user_agent": click.text("userAgent"),
+    }
 
 
 def _arrived(item: Fields, webhook_id: str) -> Event:

@@ -141,6 +141,9 @@ def _event(item: Fields) -> Event:
     word, said = item.word("event"), item.text("reason")
     dropped, bounced = word == "dropped", word == "bounce"
     reason = chosen_reason(said or "", DROPPED) if dropped else CLASSES.get(item.word("bounce_classification"))
+    provider_id = item.word("sg_message_id")
+    if (end := _ID_END.search(provider_id)) is not None:
+        provider_id = provider_id[: end.start()]
     return item.event(
         KINDS.get(word, UNKNOWN),
         id=item.text("sg_event_id"),
@@ -148,7 +151,7 @@ def _event(item: Fields) -> Event:
         recipient=item.address("email"),
         # Mail by SMTP has no custom arguments of ours, and here the Message-ID that it came with.
         message_id=None if "genie_message_id" in item.data else item.text("smtp-id"),
-        provider_id=_ID_END.split(item.word("sg_message_id"))[0] or None,
+        provider_id=provider_id or None,
         bounce=BOUNCES.get(item.word("type")) if bounced else None,
         reason=reason,
         enhanced=item.text("status") if bounced else None,
