@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genie_connect import Address, ValidationError
+from genie_connect.model.address import bare
 
 PIECES = ("a", "Ada", ".", "..", "-", "+", "@", "=?", "?=", "\r\n", " ", "\x00", "xn--", "xn--bcher-kva", "1", "ä", "_")
 
@@ -34,3 +35,23 @@ def test_the_longest_address_is_taken_and_a_longer_one_is_not() -> None:
         Address.parse("a" + longest)
     with pytest.raises(ValidationError):
         Address.parse("a" * 65 + "@example.com")
+
+
+PHRASES = ("", "Ada", " ", "<", ">", '"', "\\", ",", "=?utf-8?q?=0A?=", "\n", "ä", "x" * 250, "\u202e", "(", "@")
+
+
+@given(
+    st.lists(st.sampled_from(PHRASES), max_size=4).map("".join),
+    st.lists(st.sampled_from(PIECES), max_size=5).map("".join),
+    st.sampled_from(["{0} <{1}>", "{1}", "{0}<{1}>", "{0} {1}>", " {0} <{1}> ", "<{1}>", "{0} <{1}@example.com>"]),
+)
+def test_the_address_alone_is_that_of_the_address_read(phrase: str, email: str, form: str) -> None:
+    """With a name or without, and what is refused is refused."""
+    value = form.format(phrase, email)
+    try:
+        expected = Address.parse(value).email
+    except ValidationError:
+        with pytest.raises(ValidationError):
+            bare(value)
+        return
+    assert bare(value) == expected

@@ -150,8 +150,19 @@ def addresses(values: AddressesLike) -> tuple[Address, ...]:
 
 def bare(value: object) -> str:
     """The address alone that ``Address.parse`` reads, for those of which no more is wanted."""
-    parts = _plain_parts(value) if isinstance(value, str) else None
-    return Address.parse(value).email if parts is None else parts[2]
+    if isinstance(value, str):
+        phrase, bracket, email = value[:-1].rpartition("<") if value.endswith(">") else ("", "", value)
+        parts = _plain_parts(email) if not bracket or _is_plain_phrase(phrase) else None
+        if parts is not None:
+            return parts[2]
+    return Address.parse(value).email
+
+
+def _is_plain_phrase(phrase: str) -> bool:
+    """Whether a name before an address is one that nothing could be wrong with."""
+    if len(phrase) > MAX_NAME_CHARACTERS or phrase.startswith(" ") or "=?" in phrase:
+        return False
+    return phrase.isascii() and phrase.isprintable() and _SPECIALS.search(phrase) is None
 
 
 def split_name(value: str) -> tuple[str, str]:

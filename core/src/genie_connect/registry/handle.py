@@ -173,18 +173,20 @@ class ConnectorHandle:
 
     def parse_webhook(self, settings: Any, request: WebhookRequest) -> tuple[Event, ...]:
         """Events of a webhook. Raises ``WebhookRejected``; whatever else the connector raises becomes that."""
-        if not self.has("connector_parse_webhook"):
+        parse = self._callee("connector_parse_webhook")
+        if parse is None:
             hint = f"set {PROVIDER} to the connector of the provider behind the server"
             able = PROVIDER in attrs.fields_dict(self.info.settings_class)
             raise WebhookRejected(f"{self.info.title} takes no webhooks", status=404, hint=hint if able else "")
         try:
-            events = called(tuple, self._call("connector_parse_webhook", settings=settings, request=request))
+            given = called(parse, settings=settings, request=request)
+            events = given if type(given) is tuple else called(tuple, given)
         except WebhookRejected:
             raise
         except Exception as error:  # a stranger's code
             log_failure(logger, error, "connector %s failed to parse a webhook", self.id)
             raise WebhookRejected("the connector could not read it", status=400) from error
-        if not all(isinstance(event, Event) for event in events):
+        if [event for event in events if not isinstance(event, Event)]:
             raise WebhookRejected("the connector gave no events", status=400)
         return events
 

@@ -43,8 +43,8 @@ class Part:
 
 def plain_body(request: WebhookRequest, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The body, where it is not encoded and not too big. What is compressed may hold any amount."""
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
+    encoding = request.headers.get("content-encoding")
+    if encoding and encoding.strip().lower() not in ("", "identity"):
         raise WebhookRejected("the body is encoded", status=415, field="content-encoding", hint="send it as it is")
     if len(request.body) > max_bytes:
         raise WebhookRejected(f"the body has more than {max_bytes} bytes", status=413, field="body")

@@ -240,7 +240,9 @@ class Fields:
         """
         if self._digest is not None and not without and not part:
             return self._digest
-        data = {name: value for name, value in self._data.items() if name not in without}
+        data = self._data
+        if without or type(data) is not dict:
+            data = {name: value for name, value in data.items() if name not in without}
         canonical = _canonical([data, part] if part else data)
         made = "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
         if not without and not part:
