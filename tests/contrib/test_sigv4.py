@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_signatures_are_those_of_the_vendors_examples(
     )
     assert signed["authorization"].endswith(f"Signature={signature}")
     assert signed["x-amz-date"] == "20150830T123600Z"
+
+
+def test_another_secret_day_region_or_service_signs_with_another_key() -> None:
+    """The derived key is kept for the day, and for nothing else than what it was derived for."""
+    other = Credentials(key_id=KEY.key_id, secret="another")
+    same: dict[str, Any] = {"method": "GET", "host": "h", "target": "/", "headers": {}, "body": b""}
+    asked = [(KEY, "r", "ses", NOW), (other, "r", "ses", NOW), (KEY, "q", "ses", NOW), (KEY, "r", "sns", NOW)]
+    asked.append((KEY, "r", "ses", NOW + timedelta(days=1)))
+    for _ in range(2):
+        signed = [
+            signed_headers(key, region=region, service=service, now=now, **same) for key, region, service, now in asked
+        ]
+        assert len({each["authorization"].rpartition("=")[2] for each in signed}) == len(asked)
+    assert signed[0] == signed_headers(KEY, region="r", service="ses", now=NOW, **same)
 
 
 def test_a_lent_key_sends_its_token_and_signs_it() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from genie_connect.api import (
@@ -260,6 +261,7 @@ def _credentials(settings: SesSettings) -> Credentials:
     )
 
 
+@lru_cache(maxsize=64)
 def _host(url: str) -> str:
     return Origin.of(url).url.partition("://")[2].partition("/")[0]
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote
 
 import attrs
@@ -40,19 +41,21 @@ def signed_headers(
 ) -> dict[str, str]:
     """``headers`` with those that AWS wants beside them. ``target`` is path and query, as they are sent."""
     time = now.strftime("%Y%m%dT%H%M%SZ")
-    given = {name.lower(): value for name, value in headers.items()} | {"x-amz-date": time}
+    given = {name.lower(): value for name, value in headers.items()}
+    given["x-amz-date"] = time
     if credentials.token:
         given["x-amz-security-token"] = credentials.token
     covered = {name: given[name] for name in given if name.startswith("x-amz-") or name == "content-type"}
     covered["host"] = host
-    names = ";".join(sorted(covered))
+    in_order = sorted(covered)
+    names = ";".join(in_order)
     path, _, query = target.partition("?")
     canonical = "\n".join(
         (
             method,
-            quote(path, safe="/-_.~"),
-            _sorted(query),
-            *(f"{name}:{' '.join(covered[name].split())}" for name in sorted(covered)),
+            _path(path),
+            _sorted(query) if query else "",
+            *[f"{name}:{' '.join(covered[name].split())}" for name in in_order],
             "",
             names,
             hashlib.sha256(body).hexdigest(),
@@ -61,9 +64,14 @@ def signed_headers(
     scope = f"{time[:8]}/{region}/{service}/aws4_request"
     text = "\n".join((ALGORITHM, time, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = _key(credentials.secret, time[:8], region, service)
-    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
     credential = f"Credential={credentials.key_id}/{scope}"
     return given | {"authorization": f"{ALGORITHM} {credential}, SignedHeaders={names}, Signature={signature}"}
+
+
+@lru_cache(maxsize=64)
+def _path(path: str) -> str:
+    return quote(path, safe="/-_.~")
 
 
 def _sorted(query: str) -> str:
@@ -71,8 +79,10 @@ def _sorted(query: str) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
+# The same for a whole day. A connection has one key and signs with no other, so a few are enough.
+@lru_cache(maxsize=16)
 def _key(secret: str, *steps: str) -> bytes:
     key = f"AWS4{secret}".encode()
     for step in (*steps, "aws4_request"):
-        key = hmac.new(key, step.encode(), hashlib.sha256).digest()
+        key = hmac.digest(key, step.encode(), "sha256")
     return key
