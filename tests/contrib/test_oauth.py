@@ -226,3 +226,12 @@ async def test_a_message_without_a_token_is_deferred(
         retry,
     )
     assert state.client.requests == []  # type: ignore[attr-defined]  # it is a fake one
+
+
+@pytest.mark.parametrize(("status", "said", "waits_s"), [(429, "42", 42.0), (503, "x", None), (400, "42", None)])
+async def test_a_token_endpoint_says_how_long_to_wait(status: int, said: str, waits_s: float | None) -> None:
+    """And so long the message waits, where it is for being busy and not for credentials that are refused."""
+    endpoint = Tokens()
+    endpoint.said = Response(status=status, headers={"retry-after": said})
+    outcome = await _sent(_state(endpoint, lambda _: Response(status=202)))
+    assert (outcome.state.value, outcome.retry_after_s) == ("deferred", waits_s)

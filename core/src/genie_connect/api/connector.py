@@ -49,6 +49,7 @@ from genie_connect.http import (
     HttpClient,
     Limits,
     NoAnswer,
+    NotSent,
     Response,
     TransportError,
     Verdict,
@@ -246,7 +247,10 @@ class ApiConnector(Generic[S]):
                 for address in copy.recipients
             }
         verdict, text = self._verdict(found)
-        retry_s = None if isinstance(found, TransportError) else _retry_s(found, text, verdict, context)
+        if isinstance(found, Response):
+            retry_s = _retry_s(found, text, verdict, context)
+        else:
+            retry_s = found.retry_after_s if isinstance(found, NotSent) else None
         code = found.status if isinstance(found, Response | NoAnswer) else None
         stage = "final" if isinstance(found, Response) else "request" if isinstance(found, NoAnswer) else "connect"
         return {

@@ -13,7 +13,7 @@ import attrs
 from genie_connect.api.call import object_in, text_at
 from genie_connect.clock import Clock
 from genie_connect.errors import SecretUnavailable
-from genie_connect.http import HttpClient, NotSent, Response, TransportError
+from genie_connect.http import HttpClient, NotSent, Response, TransportError, retry_after_s
 from genie_connect.model.secret import MASK
 from genie_connect.model.text import clean_reply
 
@@ -123,7 +123,7 @@ class TokenSource:
             )
         except TransportError as error:
             raise NotSent(error.reason, f"the token endpoint: {error.message}") from None
-        self._token = _read(response, form, now)
+        self._token = _read(response, form, now, retry_after_s(response.headers, self._clock.now()))
         return self._token
 
 
@@ -133,10 +133,10 @@ def _heard(task: asyncio.Task[_Token]) -> None:
         task.exception()
 
 
-def _read(response: Response, form: Mapping[str, str], now: float) -> _Token:
+def _read(response: Response, form: Mapping[str, str], now: float, wait_s: float | None) -> _Token:
     data = object_in(response)
     if response.status in _BUSY or response.status >= 500:
-        raise NotSent("busy", f"the token endpoint answered {response.status}")
+        raise NotSent("busy", f"the token endpoint answered {response.status}", retry_after_s=wait_s)
     if not response.ok:
         raise NotSent("auth", f"the token endpoint gave no token: {_said(data, form) or response.status}")
     bearer, kind = text_at(data, "access_token"), text_at(data, "token_type")

@@ -29,10 +29,17 @@ class TransportError(GenieConnectError):
 
 
 class NotSent(TransportError):
-    """Nothing was written: the request cannot have been carried out."""
+    """Nothing was written: the request cannot have been carried out.
+
+    ``retry_after_s`` is how long to wait, where somebody said so.
+    """
 
     code = "http_not_sent"
     retryable = True
+
+    def __init__(self, reason: str, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(reason, message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class NoAnswer(TransportError):
