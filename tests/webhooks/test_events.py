@@ -92,7 +92,7 @@ def test_several_events_of_one_object_have_ids_of_their_own() -> None:
     assert events_of([{**GOOD, "to": []}], each, REQUEST) == ()
 
 
-@pytest.mark.parametrize(("items", "status"), [(None, 400), ("x", 400), (7, 400), ([{}] * 50_001, 413)])
+@pytest.mark.parametrize(("items", "status"), [(None, 400), ("x", 400), (7, 400), ([{}] * 10_001, 413)])
 def test_what_is_no_list_of_events_is_refused(items: object, status: int) -> None:
     """One object is a list of one."""
     assert len(events_of(GOOD, read, REQUEST)) == 1

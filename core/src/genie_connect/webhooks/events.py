@@ -43,7 +43,8 @@ from genie_connect.webhooks.judging import REFUSED, judged
 MAX_TEXT: Final = 2_000
 MAX_VALUE: Final = 1_000
 """Characters of a name or value in metadata."""
-MAX_EVENTS: Final = 50_000
+MAX_EVENTS: Final = 10_000
+"""In one body: more than any provider documents, and what takes a fraction of a second."""
 MAX_ERROR: Final = 200
 _OURS: Final = frozenset({ATTEMPT, MESSAGE_ID})
 _NUMBERS: Final = (int, float, str)
