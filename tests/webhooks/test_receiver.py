@@ -31,6 +31,8 @@ class Acme(ScriptedConnector):
         """Remember it, and read its events."""
         self.requests.append(request)
         verify_basic(request, [basic_key("genie:secret-secret-secret")])
+        if request.method == "OPTIONS":
+            raise WebhookChallenge(headers={"webhook-allowed-origin": request.headers["webhook-request-origin"]})
         if request.body == b'{"challenge": 7}':
             raise WebhookChallenge('{"response": 7}')
 
@@ -125,6 +127,29 @@ async def test_other_methods_are_refused(host: Host, acme: Acme, method: str) ->
     """405, and nothing is read."""
     answer = await ask(WebhookReceiver(host), BODY, method=method)
     assert (answer.status, answer.headers["allow"]) == (405, "POST, HEAD")
+    assert acme.requests == []
+
+
+ASKS = ("WebHook-Request-Origin", "events.example.com")
+
+
+async def test_a_provider_may_ask_for_permission_to_post(acme: Acme) -> None:
+    """By OPTIONS, as CloudEvents has it, of a connection whose connector knows of it; it is told what that one says."""
+    acme.info = attrs.evolve(acme.info, asks_permission=True)
+    async with scripted_host(acme) as host:
+        app = WebhookReceiver(host)
+        answer = await ask(app, b"", method="OPTIONS", headers=[BASIC, ASKS])
+        assert (answer.status, answer.headers["webhook-allowed-origin"]) == (200, ASKS[1])
+        assert (await ask(app, b"", method="OPTIONS", headers=[ASKS])).status == 401
+        assert (await ask(app, b"", method="OPTIONS", headers=[BASIC])).status == 405
+        assert [request.method for request in acme.requests] == ["OPTIONS"] * 2
+
+
+async def test_a_provider_that_asks_nothing_gets_no_permission(host: Host, acme: Acme) -> None:
+    """405, and the connector does not see it."""
+    answer = await ask(WebhookReceiver(host), b"", method="OPTIONS", headers=[BASIC, ASKS])
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, HEAD")
+    assert (await ask(WebhookReceiver(host), b"", method="OPTIONS", headers=[ASKS], path="/nobody")).status == 404
     assert acme.requests == []
 
 

@@ -50,8 +50,9 @@ class ConnectorInfo:
     """What a connector is.
 
     ``id`` is the entry point's name. ``settings_class`` is made with ``@settings``. ``api`` is the minor version of
-    the contract that the connector needs at least. ``quality`` is what the package states of itself. Raises
-    ``TypeError`` or ``ValueError`` for anything else.
+    the contract that the connector needs at least. ``quality`` is what the package states of itself.
+    ``asks_permission`` says that its provider asks by OPTIONS before it posts webhooks, as CloudEvents has it, and that
+    ``connector_parse_webhook`` reads such a request too. Raises ``TypeError`` or ``ValueError`` for anything else.
     """
 
     id: str = attrs.field(validator=_is_text)
@@ -62,6 +63,7 @@ class ConnectorInfo:
     summary: str = attrs.field(default="", validator=_is_text)
     api: int = attrs.field(default=API_MINOR, validator=attrs.validators.instance_of(int))
     quality: Quality = attrs.field(default=Quality.NONE, converter=Quality)
+    asks_permission: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)

@@ -30,7 +30,7 @@ Each pickles, carries machine-readable fields, and holds neither a secret nor a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -242,14 +242,16 @@ class WebhookNeeds(WebhookRejected):
 class WebhookChallenge(WebhookRejected):
     """A webhook holds no event: its provider asks whether anybody is there who wants its events, and reads the answer.
 
-    Raised only for a request that was verified. ``answer`` is JSON, for the receiver to answer with.
+    Raised only for a request that was verified. ``answer`` is JSON, for the receiver to answer with, and ``headers``
+    are header fields of the answer, by lower-case name.
     """
 
     code = "webhook_challenge"
 
-    def __init__(self, answer: str) -> None:
+    def __init__(self, answer: str = "", *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__("the provider asks for an answer, and sent no event", status=200)
         self.answer = answer
+        self.headers = dict(headers or {})
 
 
 class StoreError(GenieConnectError):

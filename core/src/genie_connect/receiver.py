@@ -35,6 +35,8 @@ READ_TIMEOUT_S: Final = 10.0
 MAX_AT_ONCE: Final = 64
 MAX_QUERY_FIELDS: Final = 50
 ALLOWED: Final = "POST, HEAD"
+ORIGIN: Final = b"webhook-request-origin"
+"""CloudEvents, HTTP 1.1 Web Hooks for Event Delivery, section 4: https://github.com/cloudevents/spec"""
 _WORDS: Final[Mapping[int, bytes]] = {
     200: b"ok\n",
     400: b"bad request\n",
@@ -83,7 +85,7 @@ class WebhookReceiver:
     async def _handle(self, scope: Scope, receive: Receive) -> WebhookResult:
         if scope["method"] == "HEAD":
             return WebhookResult()  # how some providers look whether there is anybody
-        if scope["method"] != "POST":
+        if scope["method"] != "POST" and not _asks_permission(scope):
             return WebhookResult(status=405)
         if self._places <= 0:
             return WebhookResult(status=503)
@@ -110,7 +112,7 @@ class WebhookReceiver:
         if body is None:
             return WebhookResult(status=413)
         request = WebhookRequest(
-            method="POST",
+            method=scope["method"],
             path=path,
             headers=headers,
             query=_query(scope.get("query_string", b"")),
@@ -119,6 +121,11 @@ class WebhookReceiver:
         )
         name = path.strip("/").partition("/")[0]
         return await self._host.webhook(name, request)
+
+
+def _asks_permission(scope: Scope) -> bool:
+    """Whether it is the request by which CloudEvents asks before it posts; most providers ask nothing."""
+    return scope["method"] == "OPTIONS" and any(name.lower() == ORIGIN for name, _ in scope["headers"])
 
 
 def _below_root(scope: Scope) -> str:
@@ -170,6 +177,7 @@ async def _answer(send: Send, result: WebhookResult, *, with_body: bool) -> None
     body = result.answer.encode() or _WORDS.get(status, b"refused\n")
     kind = b"application/json" if result.answer else b"text/plain; charset=utf-8"
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in result.headers.items()]
     if status == 401:
         # Some providers send user and password only when they are asked to (Amazon SNS).
         headers.append((b"www-authenticate", b'Basic realm="webhooks", charset="UTF-8"'))

@@ -109,6 +109,11 @@ class Connection:
             return self.reader.read(request)
         return self.handle.parse_webhook(self.settings, request)
 
+    @property
+    def asks_permission(self) -> bool:
+        """Whether the provider of its webhooks asks by OPTIONS before it posts any."""
+        return (self.handle if self.reader is None else self.reader.handle).info.asks_permission
+
     def now(self) -> datetime:
         """The time, by the clock of the host."""
         return self._clock.now()

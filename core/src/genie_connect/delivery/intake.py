@@ -23,7 +23,7 @@ from genie_connect.delivery.suppression import SuppressionGate
 from genie_connect.errors import GenieConnectError, WebhookChallenge, WebhookNeeds, WebhookRejected
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.fate import Fate
-from genie_connect.model.frozen import FrozenMap
+from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.outcome import Outcome, Scope, State
 from genie_connect.model.suppression import SuppressionReason
 from genie_connect.registry.isolation import log_failure
@@ -46,7 +46,8 @@ class WebhookResult:
     ``accepted`` events were new, ``duplicates`` were known. Of the new ones, ``unmatched`` are about nothing we sent,
     ``unreadable`` could not be read, ``suppressed`` is how many addresses are not written to any more, and ``resolved``
     how many copies in doubt are settled. ``rejected`` says why nothing was read, and ``hint`` what to do about it;
-    neither is for the answer. ``answer`` is: JSON that the provider wants to read, where it is not empty.
+    neither is for the answer. ``answer`` is: JSON that the provider wants to read, where it is not empty; and so are
+    ``headers``, header fields that it wants to see.
     """
 
     status: int = 200
@@ -59,6 +60,7 @@ class WebhookResult:
     rejected: str | None = None
     hint: str = ""
     answer: str = ""
+    headers: FrozenMap[str] = EMPTY
 
 
 class Intake:
@@ -86,10 +88,13 @@ class Intake:
         connection = self._connections.get(name)
         if connection is None:
             return WebhookResult(status=404, rejected="there is no such connection", hint="see: connections list")
+        if request.method == "OPTIONS" and not connection.asks_permission:
+            return WebhookResult(status=405, rejected="its provider asks for no permission")
         try:
             events = await self._read(connection, request)
         except WebhookChallenge as challenge:
-            return WebhookResult(status=challenge.status, answer=challenge.answer)
+            headers = FrozenMap(challenge.headers)
+            return WebhookResult(status=challenge.status, answer=challenge.answer, headers=headers)
         except WebhookRejected as refusal:
             _logger.info("connection %s: %s", name, refusal)
             return WebhookResult(status=refusal.status, rejected=refusal.message, hint=refusal.hint)

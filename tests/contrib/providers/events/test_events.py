@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from datetime import timedelta
 from operator import attrgetter
 from random import Random
@@ -236,6 +237,21 @@ def test_event_grid_is_answered_with_the_code_that_it_sent() -> None:
     with pytest.raises(WebhookRejected) as refused:
         azure.HOOK.parse(azure.HOOK.post(azure.HOOK.body(asked), NOW, 1), key=2)
     assert refused.value.status == 401
+
+
+def test_event_grid_may_post_cloud_events_once_it_has_asked() -> None:
+    """By OPTIONS, with the secret, and its name as that of a host; anybody else is told nothing."""
+    good = attrs.evolve(azure.HOOK.post(b"", NOW, 1), method="OPTIONS")
+    named = attrs.evolve(good, headers={**good.headers, "WebHook-Request-Origin": "eventgrid.azure.net"})
+    with pytest.raises(WebhookChallenge) as caught:
+        azure.HOOK.parse(named)
+    assert caught.value.headers == {"webhook-allowed-origin": "eventgrid.azure.net", "webhook-allowed-rate": "*"}
+    assert pickle.loads(pickle.dumps(caught.value)).headers == caught.value.headers
+    bad = attrs.evolve(good, headers={**good.headers, "webhook-request-origin": "a\r\nset-cookie: b"})
+    for request_, key, status in ((named, 2, 401), (good, 1, 400), (bad, 1, 400)):
+        with pytest.raises(WebhookRejected) as refused:
+            azure.HOOK.parse(request_, key=key)
+        assert refused.value.status == status
 
 
 def test_a_shared_secret_may_stand_in_url_header_or_path() -> None:

@@ -99,6 +99,7 @@ class Azure(ApiConnector[AzureSettings]):
         settings_class=AzureSettings,
         docs_url="https://learn.microsoft.com/azure/communication-services/concepts/email/email-overview",
         summary="Mail by Azure Communication Services.",
+        asks_permission=True,
     )
     errors = ERRORS
     protected = frozenset({"senderAddress", "recipients"})

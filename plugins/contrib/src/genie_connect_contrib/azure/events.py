@@ -3,7 +3,9 @@
 https://learn.microsoft.com/azure/event-grid/communication-services-email-events
 
 A list of events in Event Grid's schema, or one or several in that of CloudEvents. Event Grid signs nothing. It asks
-first whether the endpoint wants its events, with an event that holds a URL: that is never fetched here.
+first whether the endpoint wants its events: in its own schema with an event that holds a URL, which is never fetched
+here, and in that of CloudEvents by OPTIONS with its name
+(https://learn.microsoft.com/azure/event-grid/cloud-event-schema#endpoint-validation-with-cloudevents-v10).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from genie_connect.contract import WebhookRequest
-from genie_connect.errors import WebhookChallenge
+from genie_connect.errors import WebhookChallenge, WebhookRejected
 from genie_connect.model.event import BounceClass, Event, EventKind, Reason
 from genie_connect.model.secret import Secret
 from genie_connect.webhooks.bodies import json_body
@@ -34,6 +36,8 @@ STATUSES: Final = {
 }
 """The field ``status`` of a delivery report. ``Expanded`` (a list was taken apart) says nothing of a delivery."""
 ENGAGEMENTS: Final = {"view": Means(EventKind.OPENED), "click": Means(EventKind.CLICKED)}
+ORIGIN: Final = "webhook-request-origin"
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}\Z")
 _CODE: Final = re.compile(r"[!-~]{1,200}\Z")
 _VALIDATES: Final = re.compile(
     r"https://[a-z0-9.-]{1,100}\.eventgrid\.azure\.(?:net|us|cn)(?::[0-9]{2,5})?/[!-~]{1,1000}\Z"
@@ -47,11 +51,21 @@ def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> 
     other events, there is an event of kind ``unknown`` whose ``url`` confirms it, for a person to open.
     """
     verify_shared(request, signing_keys(secrets, shared_key))
+    if request.method == "OPTIONS":
+        raise _permission(request)
     data = json_body(request)
     code = _asked(data)
     if code is not None:
         raise WebhookChallenge(json.dumps({"validationResponse": code}))
     return events_of(data, _event, request)
+
+
+def _permission(request: WebhookRequest) -> WebhookRejected:
+    """The answer that whoever knows the secret may post, as often as it likes."""
+    origin = request.headers.get(ORIGIN, "")
+    if not _HOST.match(origin):
+        return WebhookRejected("it names no host that asks", status=400, field=ORIGIN)
+    return WebhookChallenge(headers={"webhook-allowed-origin": origin, "webhook-allowed-rate": "*"})
 
 
 def _asked(data: Any) -> str | None:
