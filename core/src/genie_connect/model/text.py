@@ -18,6 +18,9 @@ from genie_connect.errors import Problem, ValidationError
 MAX_LINE_CHARACTERS = 998
 """RFC 5322 section 2.1.1, without the line break."""
 
+MAX_REPLY = 1_000
+"""Characters of a text of another machine that are kept."""
+
 # C0, DEL, C1, line and paragraph separator; lone surrogates, which cannot be written as UTF-8.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Characters that change the reading order of what surrounds them: a file name "exe.fdp" shown as "pdf.exe".
@@ -89,7 +92,7 @@ def _decodes_to_control(charset: str, encoding: str, payload: str) -> bool:
     return not isinstance(text, str) or _CONTROL.search(text) is not None
 
 
-def clean_reply(raw: bytes | str, *, limit: int = 1000) -> str:
+def clean_reply(raw: bytes | str, *, limit: int = MAX_REPLY) -> str:
     """Text that another machine sent, safe to store, log and show: controls gone, length capped."""
     # Cut first: it may be a megabyte, and no character of UTF-8 has more than four bytes.
     text = (raw[: 4 * limit].decode("utf-8", "replace") if isinstance(raw, bytes) else raw)[:limit]

@@ -37,12 +37,10 @@ from genie_connect.model.address import bare
 from genie_connect.model.event import ATTEMPT, MESSAGE_ID, BounceClass, Event, EventKind, Reason, event_of
 from genie_connect.model.frozen import EMPTY, FrozenMap
 from genie_connect.model.inbound import InboundMessage
-from genie_connect.model.text import clean_reply
+from genie_connect.model.text import MAX_REPLY, clean_reply
 from genie_connect.webhooks.judging import REFUSED, judged
 
 MAX_TEXT: Final = 2_000
-MAX_VALUE: Final = 1_000
-"""Characters of a name or value in metadata."""
 MAX_EVENTS: Final = 10_000
 """In one body: more than any provider documents, and what takes a fraction of a second."""
 MAX_ERROR: Final = 200
@@ -148,7 +146,7 @@ class Fields:
             return ()
         if not isinstance(value, list) or [each for each in value if not isinstance(each, str)]:
             raise self._bad(name, "is no list of texts")
-        return tuple([clean_reply(each) for each in value])
+        return tuple([each.strip() if _is_plain(each) else clean_reply(each) for each in value])
 
     def metadata(self, name: str) -> FrozenMap[str]:
         """An object of texts. Numbers and truth values become text, as providers do with them, too."""
@@ -284,10 +282,10 @@ class Fields:
             said = judged(means.kind, reply or "", bounce=bounce, reason=reason, code=code, enhanced=enhanced)
             bounce, reason, code, enhanced = said.bounce, said.reason, said.code, said.enhanced
         attempt_id: str | None = None
-        if MESSAGE_ID in metadata or ATTEMPT in metadata:
-            message_id = message_id or metadata.get(MESSAGE_ID) or None
-            attempt_id = metadata.get(ATTEMPT) or None
-            others = {name: value for name, value in metadata.items() if name not in _OURS}
+        if metadata is not EMPTY and not _OURS.isdisjoint(others := dict(metadata.items())):
+            ours = others.pop(MESSAGE_ID, None)
+            message_id = message_id or ours or None
+            attempt_id = others.pop(ATTEMPT, None) or None
             metadata = FrozenMap(others) if others else EMPTY
         return event_of(
             {
@@ -326,10 +324,10 @@ class Fields:
         made: dict[str, str] = {}
         for key, value in items.items():
             text = value if isinstance(value, str) else self._plain(name, value)
-            if len(text) <= MAX_VALUE and text.isprintable() and len(key) <= MAX_VALUE and key.isprintable():
-                made[key.strip()] = text.strip()  # nothing that clean_reply would change
+            if _is_plain(text) and _is_plain(key):
+                made[key.strip()] = text.strip()
             else:
-                made[clean_reply(key, limit=MAX_VALUE)] = clean_reply(text, limit=MAX_VALUE)
+                made[clean_reply(key)] = clean_reply(text)
         return FrozenMap(made)
 
     def _plain(self, name: str, value: Any) -> str:
@@ -341,6 +339,11 @@ class Fields:
 
     def _bad(self, name: str, problem: str) -> BadField:
         return BadField(self._prefix + name, problem)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is text of which ``clean_reply`` would only strip the ends, as nearly all is."""
+    return len(text) <= MAX_REPLY and text.isprintable()
 
 
 def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
@@ -365,7 +368,11 @@ def events_of(items: object, read: Read, request: WebhookRequest) -> tuple[Event
         raise WebhookRejected(f"there are more than {MAX_EVENTS} events", status=413, field="body")
     found: list[Event] = []
     for item in given:
-        found += _read(item, read, request.received_at)
+        made = _read(item, read, request.received_at)
+        if isinstance(made, Event):
+            found.append(made)
+        else:
+            found += made
     return tuple(found)
 
 
@@ -386,19 +393,19 @@ def unread(item: object, error: str, received_at: datetime) -> Event:
     )
 
 
-def _read(item: object, read: Read, received_at: datetime) -> list[Event]:
+def _read(item: object, read: Read, received_at: datetime) -> Event | list[Event]:
     if not _is_object(item):
-        return [unread(item, "is no object", received_at)]
+        return unread(item, "is no object", received_at)
     try:
         made = read(Fields(item))
         if isinstance(made, Event):
-            return [made]
+            return made
         return _told_apart(list(made)) if made is not None else []
     except BadField as error:
-        return [unread(item, str(error), received_at)]
+        return unread(item, str(error), received_at)
     except Exception as error:  # noqa: BLE001  # whatever an author's reader does with one, the others are kept
         # Its own words may quote the payload, or nothing that helps: where it comes from says more.
-        return [unread(item, f"the connector failed on it ({type(error).__name__})", received_at)]
+        return unread(item, f"the connector failed on it ({type(error).__name__})", received_at)
 
 
 def _told_apart(events: list[Event]) -> list[Event]:
