@@ -132,10 +132,15 @@ class CapabilityTable:
     entries: tuple[Capability, ...] = ()
     effective: bool = False
     _by_name: dict[str, Capability] = attrs.field(init=False, repr=False, eq=False)
+    _by_limit: dict[tuple[str, str], int] = attrs.field(init=False, repr=False, eq=False)
 
     @_by_name.default
     def _indexed(self) -> dict[str, Capability]:
         return {entry.name: entry for entry in self.entries}
+
+    @_by_limit.default
+    def _limited(self) -> dict[tuple[str, str], int]:
+        return {(entry.name, limit): most for entry in self.entries for limit, most in entry.limits.items()}
 
     def __attrs_post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -154,7 +159,7 @@ class CapabilityTable:
 
     def limit(self, name: str, limit: str) -> int | None:
         """A limit, or ``None`` where there is none."""
-        return self[name].limits.get(limit)
+        return self._by_limit.get((name, limit))
 
     def replaced(self, entries: Iterable[Capability], *, effective: bool) -> CapabilityTable:
         """This table with some entries changed or added."""
