@@ -17,7 +17,7 @@ from genie_connect.errors import ValidationError
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Cleared, Delivery, Recipient
 from genie_connect.model.capability import CapabilityTable
-from genie_connect.model.codec import structure, unstructure
+from genie_connect.model.codec import structure, unstructure, unstructure_said
 from genie_connect.model.diagnosis import Step
 from genie_connect.model.event import Event
 from genie_connect.model.message import Message
@@ -42,6 +42,16 @@ def test_comes_back_from_json(cls: type) -> None:
         assert unstructure(structure(cls, data)) == data
 
     check()
+
+
+@slow
+@given(message=EVERYTHING[Message])
+def test_what_a_message_says_is_the_message(message: Message) -> None:
+    """Without the fields that say nothing it is read back as it was, and no other field is left out."""
+    said = unstructure_said(message)
+    assert structure(Message, json.loads(json.dumps(said))) == message
+    whole = unstructure(message)
+    assert said == {name: whole[name] for name in whole if whole[name] not in (None, [], {})}
 
 
 @pytest.mark.parametrize("cls", EVERYTHING, ids=lambda cls: cls.__name__)

@@ -13,7 +13,7 @@ from genie_connect.delivery.merging import MergeCheck
 from genie_connect.errors import StoreError, ValidationError
 from genie_connect.model import known
 from genie_connect.model.batch import Recipient
-from genie_connect.model.codec import structure, unstructure
+from genie_connect.model.codec import structure, unstructure, unstructure_said
 from genie_connect.model.merge import template_of
 from genie_connect.model.message import Message
 from genie_connect.model.plan import Plan
@@ -27,7 +27,7 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 def message_bytes(message: Message) -> bytes:
     """A message as a row keeps it, with the content of its files."""
-    return _JSON_1 + zlib.compress(_encode(unstructure(message)).encode(), 1)
+    return _JSON_1 + zlib.compress(_encode(unstructure_said(message)).encode(), 1)
 
 
 def message_of(row: bytes) -> Message:

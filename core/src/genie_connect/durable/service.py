@@ -31,7 +31,7 @@ from genie_connect.model.plan import Plan
 from genie_connect.model.receipt import Receipt
 from genie_connect.store.accepting import NewSend
 from genie_connect.store.claims import Claim
-from genie_connect.store.packing import Packed, pack, unpack
+from genie_connect.store.packing import pack_addresses, unpack
 from genie_connect.store.schema import UnitState
 from genie_connect.store.sends import SendRecord
 
@@ -186,7 +186,7 @@ class Durable:
         content, people = message_bytes(message), message.recipients
         return NewSend(
             message_id=message_id,
-            recipients=pack([Packed(address.email) for address in people]),
+            recipients=pack_addresses([address.email for address in people]),
             size=len(people),
             message=content,
             key=options.key,

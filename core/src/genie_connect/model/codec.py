@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 """What is the same in JSON, of these very types."""
+_COLLECTIONS = frozenset({tuple, FrozenMap})
 _TIME_FORM = "write it as 2026-11-23T10:00:00+00:00"
 
 
@@ -48,6 +49,24 @@ def structure(cls: type[T], data: Any) -> T:
 def unstructure(value: Any) -> Any:
     """Plain data that ``json.dumps`` takes. Secrets come out masked."""
     return _converter().unstructure(value)
+
+
+def unstructure_said(value: Any) -> dict[str, Any]:
+    """The same of an attrs value, without the fields that are empty.
+
+    ``structure`` makes the same value of it where whatever may be empty is so by default.
+    """
+    convert = _converter().unstructure
+    cls: Any = type(value)
+    said: dict[str, Any] = {}
+    for key, name, hint in _written(cls):
+        item = getattr(value, name)
+        kind = type(item)
+        if kind is str:
+            said[key] = item
+        elif item is not None and (item or kind not in _COLLECTIONS):
+            said[key] = item if kind in _PLAIN else convert(item, unstructure_as=hint)
+    return said
 
 
 @cache
@@ -276,15 +295,21 @@ def _content(content: bytes | FileContent) -> str:
     return _base64(content if isinstance(content, bytes) else b"".join(content.chunks()))
 
 
+@cache
+def _written(cls: Any) -> tuple[tuple[str, str, Any], ...]:
+    """The fields that are written: their names in JSON and in the class, and the hint of those that need it."""
+    hints = typing.get_type_hints(cls)
+    return tuple(
+        (external_name(field.name), field.name, hint if _is_frozen_map(hint) else None)
+        for field in attrs.fields(cls)
+        if not field.name.startswith("_")
+        for hint in (hints[field.name],)
+    )
+
+
 def _to_dict(converter: Converter) -> Callable[[Any], Callable[[Any], dict[str, Any]]]:
     def factory(cls: Any) -> Callable[[Any], dict[str, Any]]:
-        hints = typing.get_type_hints(cls)
-        names = [
-            (external_name(field.name), field.name, hint if _is_frozen_map(hint) else None)
-            for field in attrs.fields(cls)
-            if not field.name.startswith("_")
-            for hint in (hints[field.name],)
-        ]
+        names = _written(cls)
 
         def convert(value: Any) -> dict[str, Any]:
             made: dict[str, Any] = {}

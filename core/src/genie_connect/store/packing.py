@@ -21,6 +21,7 @@ _WORTH_IT: Final = 200
 """Bytes. What is shorter, as the one address of most sends is, hardly shrinks, and to compress it takes longer."""
 _LEVEL: Final = 6
 _NOTHING: Final[Mapping[str, str]] = {}
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Packed(NamedTuple):
@@ -41,8 +42,16 @@ def pack(recipients: Sequence[Packed]) -> bytes:
         ("d", [recipient.metadata for recipient in recipients]),
     )
     content |= {name: _columns(rows) for name, rows in columns if any(rows)}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    data = text.encode("utf-8", "surrogatepass")
+    return _packed(content)
+
+
+def pack_addresses(addresses: Sequence[str]) -> bytes:
+    """The same for recipients who have an address alone."""
+    return _packed({"a": addresses})
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
+    data = _encode(content).encode("utf-8", "surrogatepass")
     return PLAIN_1 + data if len(data) < _WORTH_IT else COLUMNS_1 + zlib.compress(data, _LEVEL)
 
 
