@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 
 from genie_connect.delivery.kept_events import Taken
 from genie_connect.model.event import Event, EventKind
-from genie_connect.store import bitmap, schema
-from genie_connect.store.database import Database
+from genie_connect.store import bitmap, matching, schema
+from genie_connect.store.database import Database, driver_of
 from genie_connect.store.events import EventLog
+from genie_connect.store.id_packing import pack_ids
 from genie_connect.store.message_ids import MessageIds
 from genie_connect.store.packing import Packed, pack
 from genie_connect.store.unknown import Unknown
@@ -27,6 +29,31 @@ ADA = "ada@example.com"
 def event(kind: EventKind = EventKind.DELIVERED, *, id_: str = "e1", **more: Any) -> Event:
     """What a provider reports."""
     return Event(id=id_, kind=kind, time=START, **{"recipient": ADA, **more})
+
+
+@asynccontextmanager
+async def heard(database: Database) -> AsyncIterator[list[str]]:
+    """The statements by which the database is read in here, in their order."""
+    statements: list[str] = []
+
+    def hear(*told: Any) -> None:
+        # The driver of SQLite tells the statement alone; SQLAlchemy the connection and the cursor before it.
+        statement = told[0] if len(told) == 1 else told[2]
+        if statement.startswith(("SELECT", "WITH")):
+            statements.append(statement)
+
+    if database.is_sqlite:
+        async with database.read() as connection:
+            await driver_of(connection).set_trace_callback(hear)
+        yield statements
+        async with database.read() as connection:
+            await driver_of(connection).set_trace_callback(None)
+        return
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
 
 
 class Store:
@@ -71,6 +98,20 @@ class Store:
             attempt = {"id": f"a{kind}", "connection": "primary", "positions": bitmap.dump(bitmap.full(position + 1))}
             await connection.execute(sa.insert(schema.attempts), row(schema.attempts, **mine, unit_id=unit, **attempt))
         return unit
+
+    async def attempt(self, unit: int, id_: str) -> None:
+        """Another hand-over of a chunk of two."""
+        facts = {"tenant": self.database.tenant, "unit_id": unit, "id": id_, "connection": "primary"}
+        async with self.database.begin() as connection:
+            done = row(schema.attempts, **facts, positions=bitmap.dump(bitmap.full(2)))
+            await connection.execute(sa.insert(schema.attempts), done)
+
+    async def given_ids(self, unit: int, attempt: str, ids: dict[int, str]) -> None:
+        """The ids that the provider gave in a hand-over."""
+        facts = {"tenant": self.database.tenant, "unit_id": unit, "attempt_id": attempt}
+        async with self.database.begin() as connection:
+            given = row(schema.accepted_ids, **facts, packed=pack_ids(ids))
+            await connection.execute(sa.insert(schema.accepted_ids), given)
 
     async def outcome(self, unit: int) -> tuple[str, str | None, int]:
         """State, who told it, and how many the unit counts in doubt."""
@@ -171,6 +212,76 @@ async def test_an_event_that_names_the_attempt_settles_a_copy_in_doubt(store: St
     assert await store.log.append("primary", [found]) == Taken(new=1, resolved=1)
     assert await store.outcome(chunk) == ("accepted", "event", 0)
     assert [place for _, *place in await store.kept()].count([chunk, 1]) == 1
+
+
+async def test_an_event_that_names_the_providers_id_alone_finds_its_copy_in_a_broadcast(store: Store) -> None:
+    """Of that connection, the latest hand-over first; an id that several copies share needs the recipient."""
+    chunk, message_id = await store.doubtful_chunk()
+    await store.given_ids(chunk, "a2", {0: "p0", 1: "p1"})
+    await store.attempt(chunk, "a1")
+    await store.given_ids(chunk, "a1", {0: "old", 1: "p1"})
+    await store.attempt(chunk, "a3")
+    await store.given_ids(chunk, "a3", {0: "all", 1: "all"})
+    bounced = EventKind.BOUNCED
+
+    async def found(connection: str = "primary", **facts: Any) -> tuple[int | None, int | None, str | None] | None:
+        (match,) = await store.log.match(connection, [event(bounced, **facts)])
+        return match and (match.unit, match.position, match.address)
+
+    assert await found(provider_id="p1") == (chunk, 1, ADA)
+    assert await found(provider_id="p0", recipient="A@example.com") == (chunk, 0, "a@example.com")
+    assert await found(provider_id="old", recipient=None) == (chunk, 0, "a@example.com")
+    assert await found(provider_id="all") == (chunk, 1, ADA)
+    assert await found(provider_id="all", recipient=None) is None
+    assert await found(provider_id="p0") is None
+    assert await found(provider_id="p2") is None
+    assert await found("other", provider_id="p1") is None
+    # What names something of somebody else's is no copy of ours.
+    assert await found(provider_id="p1", message_id="<nobody@example.com>") is None
+    assert await found(provider_id="p1", message_id=message_id) == (chunk, 1, ADA)
+
+
+async def test_the_latest_copies_are_searched_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand-over by hand-over, over more than one statement, and to an end however many there are."""
+    monkeypatch.setattr(matching, "HAND_OVERS_AT_ONCE", 2)
+    chunk, _ = await store.doubtful_chunk()
+    for number in range(1, 6):
+        await store.attempt(chunk, f"b{number}")
+        await store.given_ids(chunk, f"b{number}", {1: f"p{number}"})
+    log = EventLog(store.database, store.unknown)
+    wanted = [event(provider_id=f"p{number}") for number in range(1, 6)]
+    assert [match and match.position for match in await log.match("primary", wanted)] == [1] * 5
+    monkeypatch.setattr(matching, "MOST_COPIES", 4)
+    assert [match and match.position for match in await log.match("primary", wanted)] == [None, 1, 1, 1, 1]
+
+
+async def test_many_events_are_matched_by_as_many_statements_as_few(store: Store) -> None:
+    """Whatever they name: a Message-ID, an attempt, a provider's id, or nothing of ours."""
+    await store.doubtful_send()
+    chunk, message_id = await store.doubtful_chunk()
+    await store.given_ids(chunk, "a2", {1: "p1"})
+    kind = EventKind.COMPLAINED
+    few = [
+        event(kind, message_id="<send@example.com>"),
+        event(kind, message_id=message_id),
+        event(kind, attempt_id="a2"),
+        event(kind, provider_id="p1"),
+        event(kind, message_id="<nobody@example.com>", attempt_id="a9", provider_id="p9"),
+    ]
+    heard_of: list[int] = []
+    for events in (few, few * 40):
+        async with heard(store.database) as statements:
+            matches = await store.log.match("primary", events)
+        assert [match and match.address for match in matches] == [ADA, ADA, ADA, ADA, None] * (len(events) // 5)
+        heard_of.append(len(statements))
+    assert 5 <= heard_of[0] <= 8
+    assert heard_of[1] == heard_of[0]
+
+
+async def test_a_message_id_with_a_number_that_no_unit_has_is_not_ours(store: Store) -> None:
+    """Anybody can write one, and no database takes a number so great."""
+    forged = f"<{2**64 - 1:x}.1.0123456789abcdef@example.com>"
+    assert await store.log.match("primary", [event(message_id=forged)]) == [None]
 
 
 async def test_an_event_that_proves_nothing_leaves_the_doubt(store: Store) -> None:

@@ -1,9 +1,5 @@
 """Reports from after the hand-over, each kept once, and what they prove.
 
-An event that carries our Message-ID says which copy it is about; so does the attempt's id with the recipient. Without
-either, the provider's id of a single send does, for the connection that it was sent by. A broadcast's copies are not
-found by the provider's id: an index of those would cost as much as all else that is kept of a recipient.
-
 Where the copy is ``unknown``, because no answer came or the process died, an event that only a message that was taken
 can have settles it, and so does one that says it was refused.
 """
@@ -17,16 +13,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from genie_connect.delivery.kept_events import Match, Taken, addressed
+from genie_connect.delivery.kept_events import Match, Taken
 from genie_connect.errors import NothingUnknown
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.outcome import State
-from genie_connect.model.same import bracketed, same_mailbox
-from genie_connect.store import bitmap, packing
+from genie_connect.model.same import bracketed
 from genie_connect.store.database import Database
-from genie_connect.store.schema import attempts, chunks, outcomes, sends
+from genie_connect.store.matching import Matching
 from genie_connect.store.schema import events as table
+from genie_connect.store.schema import outcomes
 from genie_connect.store.statements import Dialect
 from genie_connect.store.unknown import Resolution, ResolvedBy, Unknown
 
@@ -46,7 +42,6 @@ PROOF: Final[Mapping[EventKind, Resolution]] = {
 """What each kind says of the hand-over: a bounce, too, was taken first. The others are about no copy of ours."""
 MOST_AT_ONCE: Final = 1_000
 IDS_AT_ONCE: Final = 500
-ABOUT_AN_ADDRESS: Final = frozenset({EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 _ID_LENGTH: Final = 128
 
 
@@ -56,6 +51,7 @@ class EventLog:
     def __init__(self, database: Database, unknown: Unknown) -> None:
         self._database = database
         self._unknown = unknown
+        self._matching = Matching(database, unknown)
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
         """Those that are not kept yet, each id once."""
@@ -74,7 +70,7 @@ class EventLog:
 
     async def match(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
         """The copy that each of them is about, or ``None`` where we sent no such copy."""
-        return [await self._match(connection, event) for event in events]
+        return await self._matching.of(connection, events)
 
     async def append(
         self, connection: str, events: Sequence[Event], matches: Sequence[Match | None] | None = None
@@ -85,10 +81,16 @@ class EventLog:
         """
         found = await self.match(connection, events) if matches is None else matches
         # Settled before it is kept: a process that dies in between gets the event again, and settles nothing twice.
-        resolved = 0
-        for event, match in zip(events, found, strict=True):
-            if match is not None and event.kind in PROOF:
-                resolved += await self._settle(_place(match), event.kind, event.text)
+        proven = [
+            (_place(match), event)
+            for event, match in zip(events, found, strict=True)
+            if match is not None and event.kind in PROOF
+        ]
+        # Nearly all of them are about copies whose fate is known. One that is in doubt from now on is reconciled.
+        in_doubt = await self._unknown.among({place for place, _ in proven})
+        resolved = sum(
+            [await self._settle(place, event.kind, event.text) for place, event in proven if place in in_doubt]
+        )
         new: list[Event] = []
         async with self._database.begin() as opened:
             insert = Dialect(self._database).ignore(table)
@@ -131,56 +133,6 @@ class EventLog:
             found = (await connection.execute(chosen)).all()
         return sum([await self._settle((unit, position), EventKind(kind)) for unit, position, kind in found])
 
-    async def _match(self, connection: str, event: Event) -> Match | None:
-        copy: tuple[int, int] | None = None
-        if event.message_id is not None:
-            copy = await self._unknown.find(bracketed(event.message_id), event.recipient)
-        if copy is None and event.attempt_id is not None:
-            copy = await self._by_attempt(connection, event)
-        if copy is None and event.provider_id is not None:
-            copy = await self._by_provider_id(connection, event)
-        if copy is None:
-            return None
-        unit, position = copy
-        # The address is needed by those alone that suppress it, and is packed together with many.
-        address = await self._address(event, unit, position) if event.kind in ABOUT_AN_ADDRESS else None
-        return Match(unit=unit, position=position, address=address)
-
-    async def _by_attempt(self, connection: str, event: Event) -> tuple[int, int] | None:
-        """The copy to the event's recipient that this connection handed over in the attempt; the only one, if none."""
-        bound = {"tenant": self._database.tenant, "id": event.attempt_id, "connection": connection}
-        async with self._database.read() as opened:
-            row = (await opened.execute(_OF_ATTEMPT, bound)).one_or_none()
-            if row is None:
-                return None
-            packed = await opened.scalar(_RECIPIENTS, {"tenant": self._database.tenant, "unit": row.unit_id})
-        positions = list(bitmap.positions(bitmap.load(row.positions)))
-        if event.recipient is not None and packed is not None:
-            people = packing.addresses(packed)
-            emails = {each: packing.email(people[each]) for each in positions if each < len(people)}
-            same = [each for each, email in emails.items() if email == event.recipient]
-            # To compare spellings takes a thousand times as long.
-            positions = same or [each for each, email in emails.items() if same_mailbox(email, event.recipient)]
-        return (row.unit_id, positions[0]) if len(positions) == 1 else None
-
-    async def _by_provider_id(self, connection: str, event: Event) -> tuple[int, int] | None:
-        """The copy that this connection's provider gave the id; several recipients may share one."""
-        bound = {"tenant": self._database.tenant, "provider_id": event.provider_id, "connection": connection}
-        async with self._database.read() as opened:
-            found = (await opened.execute(_OF_PROVIDER, bound)).all()
-        if event.recipient is not None:
-            found = [row for row in found if same_mailbox(row.recipient, event.recipient)]
-        return (found[0].unit_id, found[0].position) if len(found) == 1 else None
-
-    async def _address(self, event: Event, unit: int, position: int) -> str | None:
-        bound = {"tenant": self._database.tenant, "unit": unit}
-        async with self._database.read() as opened:
-            packed = await opened.scalar(_RECIPIENTS, bound)
-        if packed is None:
-            return None
-        people = packing.addresses(packed)
-        return addressed(event, [packing.email(people[position])]) if position < len(people) else None
-
     async def _settle(self, copy: tuple[int, int], kind: EventKind, text: str | None = None) -> bool:
         note = f"the provider reported: {kind}" + (f" ({text})" if text else "")
         try:
@@ -204,30 +156,6 @@ class EventLog:
             "received": self._database.now(),
             "data": json.dumps(unstructure(event), ensure_ascii=False),
         }
-
-
-_OF_PROVIDER: Final = (
-    sa.select(outcomes.c.unit_id, outcomes.c.position, outcomes.c.recipient)
-    .where(
-        outcomes.c.tenant == sa.bindparam("tenant"),
-        outcomes.c.provider_id == sa.bindparam("provider_id"),
-        outcomes.c.connection == sa.bindparam("connection"),
-    )
-    .limit(MOST_AT_ONCE)
-)
-_OF_ATTEMPT: Final = sa.select(attempts.c.unit_id, attempts.c.positions).where(
-    attempts.c.id == sa.bindparam("id"),
-    attempts.c.tenant == sa.bindparam("tenant"),
-    attempts.c.connection == sa.bindparam("connection"),
-)
-_RECIPIENTS: Final = sa.union_all(
-    sa.select(chunks.c.recipients).where(
-        chunks.c.unit_id == sa.bindparam("unit"), chunks.c.tenant == sa.bindparam("tenant")
-    ),
-    sa.select(sends.c.recipients).where(
-        sends.c.unit_id == sa.bindparam("unit"), sends.c.tenant == sa.bindparam("tenant")
-    ),
-)
 
 
 def _place(match: Match) -> tuple[int, int]:

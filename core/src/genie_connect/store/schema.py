@@ -315,7 +315,10 @@ accepted_ids = sa.Table(
     _tenant(),
     sa.Column("packed", sa.LargeBinary, nullable=False),
 )
-"""The ids that providers gave to the accepted copies of a chunk, packed (``id_packing``): to ask the provider by."""
+"""The ids that providers gave to the accepted copies of a chunk, packed (``id_packing``).
+
+There is no index of them: an event that names nothing else is looked for from the latest on (``matching``).
+"""
 
 suppressions = sa.Table(
     "suppressions",

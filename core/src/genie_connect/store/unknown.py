@@ -6,7 +6,7 @@ decides; each row keeps who it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,14 +18,16 @@ from genie_connect.errors import NothingUnknown
 from genie_connect.model.outcome import Retry, State
 from genie_connect.store import message_ids, packing
 from genie_connect.store.database import Database
-from genie_connect.store.message_ids import MessageIds
+from genie_connect.store.message_ids import Copy, MessageIds
 from genie_connect.store.schema import UnitKind, attempts, broadcasts, outcomes, sends, units
-from genie_connect.store.statements import AnyRow
+from genie_connect.store.statements import AnyRow, Dialect, Found
 from genie_connect.store.unit_rows import UnitRows
 from genie_connect.store.untried import Untried
 from genie_connect.store.writer import Writer
 
 RESENT: Final = "resend"
+MOST_NUMBER: Final = 2**63 - 1
+"""No unit has a greater number, and no database takes one."""
 
 
 class Resolution(StrEnum):
@@ -74,6 +76,25 @@ class Unknown:
         self._writer = writer
         self._rows = UnitRows(database)
         self._untried = Untried(database)
+        self._dialect = Dialect(database)
+        whose = sa.and_(broadcasts.c.id == units.c.broadcast_id, broadcasts.c.tenant == units.c.tenant)
+        of_chunks = (
+            sa.select(units.c.id, units.c.size, broadcasts.c.salt, broadcasts.c.sender_domain)
+            # From the units on, or SQLite looks through all broadcasts of the tenant.
+            .join(broadcasts, whose, isouter=True)
+            .where(self._dialect.among(units.c.id, "units"), units.c.tenant == sa.bindparam("tenant"))
+            .where(units.c.kind == UnitKind.CHUNK.value)
+        )
+        of_sends = (
+            sa.select(sends.c.message_id, sends.c.unit_id, sends.c.recipients)
+            .where(sends.c.tenant == sa.bindparam("tenant"), self._dialect.among(sends.c.message_id, "names"))
+            .order_by(sends.c.unit_id.desc())
+        )
+        self._of_chunks, self._of_sends = Found(database, of_chunks), Found(database, of_sends)
+        in_doubt = sa.select(outcomes.c.unit_id, outcomes.c.position).where(
+            _OURS, _UNKNOWN, self._dialect.among(outcomes.c.unit_id, "units")
+        )
+        self._in_doubt = Found(database, in_doubt)
 
     async def listed(
         self, *, broadcast: int | None = None, after: tuple[int, int] = (0, -1), limit: int = 100
@@ -97,21 +118,55 @@ class Unknown:
         async with self._database.read() as connection:
             return int(await connection.scalar(_COUNT, {"tenant": self._database.tenant}) or 0)
 
+    async def among(self, copies: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Those of these copies, by unit and position, that are unknown."""
+        if not copies:
+            return set()
+        bound = self._bound(units=sorted({unit for unit, _ in copies}))
+        rows = await self._database.ask(lambda connection: self._in_doubt.rows(connection, bound))
+        return {(unit, position) for unit, position in rows} & set(copies)
+
     async def find(self, message_id: str, recipient: str | None = None) -> tuple[int, int] | None:
         """Unit and position of the copy that carries a Message-ID, known or unknown; ``None`` where it is not ours.
 
         A send's recipients share one: without ``recipient`` (a bare address) only that of a single one is found.
         """
-        named = message_ids.parse(message_id)
-        async with self._database.read() as connection:
-            if named is not None:
-                bound = {"tenant": self._database.tenant, "unit": named.unit}
-                row = (await connection.execute(_OF_CHUNK, bound)).one_or_none()
-                if row is not None and MessageIds(row.salt, row.sender_domain).made(named):
-                    return (named.unit, named.position) if named.position < row.size else None
-            bound_send = {"tenant": self._database.tenant, "message_id": message_id}
-            found = (await connection.execute(_OF_SENDS, bound_send)).all()
-        return next((copy for copy in (_in_send(row, recipient) for row in found) if copy is not None), None)
+        (found,) = await self._database.ask(lambda connection: self.find_all(connection, [(message_id, recipient)]))
+        return found
+
+    async def find_all(
+        self, connection: AsyncConnection, names: Sequence[tuple[str, str | None]]
+    ) -> list[tuple[int, int] | None]:
+        """The same for many Message-IDs, each with its recipient, asked for at once."""
+        copies = [message_ids.parse(message_id) for message_id, _ in names]
+        made = await self._made(connection, {copy for copy in copies if copy is not None})
+        others = sorted({name for (name, _), copy in zip(names, copies, strict=True) if copy not in made})
+        by_name: dict[str, list[tuple[int, bytes]]] = {}
+        if others:
+            for name, unit, recipients in await self._of_sends.rows(connection, self._bound(names=others)):
+                by_name.setdefault(name, []).append((unit, recipients))
+        return [
+            made[copy] if copy in made else _in_sends(by_name.get(name, ()), recipient)
+            for (name, recipient), copy in zip(names, copies, strict=True)
+        ]
+
+    async def _made(
+        self, connection: AsyncConnection, copies: Collection[Copy]
+    ) -> dict[Copy | None, tuple[int, int] | None]:
+        """Those that a broadcast of ours has made: unit and position, ``None`` where its chunk has no such position."""
+        units = sorted({copy.unit for copy in copies if copy.unit <= MOST_NUMBER})
+        if not units:
+            return {}
+        rows = await self._of_chunks.rows(connection, self._bound(units=units))
+        chunks = {unit: (size, MessageIds(salt, domain)) for unit, size, salt, domain in rows if salt is not None}
+        return {
+            copy: (copy.unit, copy.position) if copy.position < chunks[copy.unit][0] else None
+            for copy in copies
+            if copy.unit in chunks and chunks[copy.unit][1].made(copy)
+        }
+
+    def _bound(self, **many: Sequence[int] | Sequence[str]) -> dict[str, Any]:
+        return {"tenant": self._database.tenant} | {name: self._dialect.values(each) for name, each in many.items()}
 
     async def resolve(
         self, unit: int, position: int, resolution: Resolution, by: ResolvedBy, *, note: str | None = None
@@ -193,11 +248,15 @@ def _copy(row: AnyRow, maker: MessageIds | None) -> UnknownCopy:
     )
 
 
-def _in_send(row: AnyRow, recipient: str | None) -> tuple[int, int] | None:
-    addresses = [packing.email(each).lower() for each in packing.addresses(row.recipients)]
-    if recipient is None:
-        return (row.unit_id, 0) if len(addresses) == 1 else None
-    return (row.unit_id, addresses.index(recipient.lower())) if recipient.lower() in addresses else None
+def _in_sends(sends: Iterable[tuple[int, bytes]], recipient: str | None) -> tuple[int, int] | None:
+    """The first copy to the recipient in these sends, packed; or to the only one."""
+    for unit, packed in sends:
+        addresses = [packing.email(each).lower() for each in packing.addresses(packed)]
+        if recipient is None and len(addresses) == 1:
+            return unit, 0
+        if recipient is not None and recipient.lower() in addresses:
+            return unit, addresses.index(recipient.lower())
+    return None
 
 
 _OURS: Final = outcomes.c.tenant == sa.bindparam("tenant")
@@ -230,17 +289,6 @@ _LIST: Final = (
     .order_by(outcomes.c.unit_id, outcomes.c.position)
 )
 _COUNT: Final = sa.select(sa.func.count()).select_from(outcomes).where(_OURS, _UNKNOWN)
-_OF_CHUNK: Final = (
-    sa.select(units.c.size, broadcasts.c.salt, broadcasts.c.sender_domain)
-    .join(broadcasts, sa.and_(broadcasts.c.id == units.c.broadcast_id, broadcasts.c.tenant == units.c.tenant))
-    .where(units.c.id == sa.bindparam("unit"), units.c.tenant == sa.bindparam("tenant"))
-    .where(units.c.kind == UnitKind.CHUNK)
-)
-_OF_SENDS: Final = (
-    sa.select(sends.c.unit_id, sends.c.recipients)
-    .where(sends.c.message_id == sa.bindparam("message_id"), sends.c.tenant == sa.bindparam("tenant"))
-    .order_by(sends.c.unit_id.desc())
-)
 _THIS: Final = sa.and_(
     outcomes.c.unit_id == sa.bindparam("b_unit"),
     outcomes.c.position == sa.bindparam("b_position"),

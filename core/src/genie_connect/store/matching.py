@@ -1,0 +1,274 @@
+"""Which copies events are about: asked once for many, however many they are.
+
+By our Message-ID first, then by the attempt's id with the recipient, then by the provider's id for the connection that
+sent it. Those of single sends are indexed. Those of broadcasts are not, as an index of them would cost as much as all
+else that is kept of a recipient: they are searched from the latest on, for events that name nothing else of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from genie_connect.delivery.kept_events import Match, addressed
+from genie_connect.model.event import Event, EventKind
+from genie_connect.model.same import bracketed, same_mailbox
+from genie_connect.store import bitmap, packing
+from genie_connect.store.database import Database
+from genie_connect.store.id_packing import unpack_ids
+from genie_connect.store.schema import accepted_ids, attempts, chunks, outcomes, sends, units
+from genie_connect.store.statements import Dialect, Found
+from genie_connect.store.unknown import Unknown
+
+MOST_OF_AN_ID: Final = 1_000
+"""So many recipients of one provider's id are looked at: some providers call every message alike."""
+UNITS_AT_ONCE: Final = 200
+HAND_OVERS_AT_ONCE: Final = 100
+MOST_COPIES: Final = 100_000
+"""So many of the latest copies of broadcasts are searched for a provider's id."""
+ABOUT_AN_ADDRESS: Final = frozenset({EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
+Place: TypeAlias = tuple[int, int]
+"""Unit and position."""
+
+
+class Matching:
+    """Finds the copies of one tenant."""
+
+    def __init__(self, database: Database, unknown: Unknown) -> None:
+        self._database = database
+        self._unknown = unknown
+        dialect = Dialect(database)
+        self._values = dialect.values
+        tenant: sa.BindParameter[str] = sa.bindparam("tenant")
+        connection: sa.BindParameter[str] = sa.bindparam("connection")
+        self._of_attempts = Found(
+            database,
+            sa.select(attempts.c.id, attempts.c.unit_id, attempts.c.positions).where(
+                dialect.among(attempts.c.id, "ids"),
+                attempts.c.tenant == tenant,
+                attempts.c.connection == connection,
+            ),
+        )
+        self._of_provider = Found(
+            database,
+            sa.select(outcomes.c.provider_id, outcomes.c.unit_id, outcomes.c.position, outcomes.c.recipient)
+            .where(
+                outcomes.c.tenant == tenant,
+                dialect.among(outcomes.c.provider_id, "ids"),
+                outcomes.c.connection == connection,
+            )
+            .limit(MOST_OF_AN_ID + 1),
+        )
+        self._recipients = Found(database, _recipients(dialect.among(units.c.id, "units"), tenant))
+        self._given = Found(database, _given(tenant, connection))
+
+    async def of(self, connection: str, events: Sequence[Event]) -> list[Match | None]:
+        """The copy that each of them is about, or ``None`` where we sent no such copy by that connection."""
+        return await self._database.ask(lambda opened: _Question(self, opened, connection, events).answer())
+
+    async def named(self, opened: AsyncConnection, names: Sequence[tuple[str, str | None]]) -> list[Place | None]:
+        """By Message-ID and recipient."""
+        return await self._unknown.find_all(opened, names)
+
+    async def handed_over(
+        self, opened: AsyncConnection, connection: str, ids: Iterable[str]
+    ) -> dict[str, tuple[int, bytes]]:
+        """By attempt, the unit and the bitmap of who left."""
+        bound = self._bound(connection) | {"ids": self._values(sorted(ids))}
+        return {id_: (unit, positions) for id_, unit, positions in await self._of_attempts.rows(opened, bound)}
+
+    async def given(
+        self, opened: AsyncConnection, connection: str, ids: Sequence[str]
+    ) -> list[tuple[str, int, int, str]]:
+        """Provider's id, unit, position and recipient of the single sends that have one of these."""
+        bound = self._bound(connection) | {"ids": self._values(ids)}
+        rows = [(id_, unit, position, to) for id_, unit, position, to in await self._of_provider.rows(opened, bound)]
+        if len(rows) <= MOST_OF_AN_ID or len(ids) == 1:
+            return rows[:MOST_OF_AN_ID]
+        # One id of so many must not hide the others'.
+        return [row for id_ in ids for row in await self.given(opened, connection, [id_])]
+
+    async def given_to_copies(
+        self, opened: AsyncConnection, connection: str, ids: Iterable[str]
+    ) -> dict[str, list[Place]]:
+        """By provider's id, the copies of broadcasts that have it, of the latest hand-over in which there are any."""
+        wanted, found = set(ids), dict[str, list[Place]]()
+        last, searched = (_LAST, ""), 0
+        while wanted and searched < MOST_COPIES:
+            bound = self._bound(connection) | {"unit": last[0], "attempt": last[1]}
+            rows = list(await self._given.rows(opened, bound))
+            for unit, _, packed in rows:
+                given = unpack_ids(packed)
+                searched += len(given)
+                if wanted.isdisjoint(given.values()):
+                    continue
+                for position, id_ in given.items():
+                    if id_ in wanted:
+                        found.setdefault(id_, []).append((unit, position))
+                wanted -= found.keys()
+            if len(rows) < HAND_OVERS_AT_ONCE:
+                break
+            last = rows[-1][:2]
+        return found
+
+    async def recipients(self, opened: AsyncConnection, units: Iterable[int]) -> dict[int, list[str]]:
+        """The bare addresses of these units, by their places."""
+        numbers, found = sorted(units), dict[int, list[str]]()
+        for start in range(0, len(numbers), UNITS_AT_ONCE):
+            some = self._values(numbers[start : start + UNITS_AT_ONCE])
+            bound = {"tenant": self._database.tenant, "units": some}
+            for unit, packed in await self._recipients.rows(opened, bound):
+                found[unit] = [packing.email(address) for address in packing.addresses(packed)]
+        return found
+
+    def _bound(self, connection: str) -> dict[str, Any]:
+        return {"tenant": self._database.tenant, "connection": connection}
+
+
+class _Question:
+    """The events of one report, and what has been found of them so far."""
+
+    def __init__(self, matching: Matching, opened: AsyncConnection, connection: str, events: Sequence[Event]) -> None:
+        self._ask = matching
+        self._opened = opened
+        self._connection = connection
+        self._events = events
+        self._found: dict[int, Place] = {}
+        self._people: dict[int, list[str]] = {}
+
+    async def answer(self) -> list[Match | None]:
+        await self._by_message_id()
+        await self._by_attempt()
+        await self._by_provider_id()
+        await self._by_latest_ids()
+        # The address is needed by those alone that suppress it, and is packed together with many.
+        about = [index for index in self._found if self._events[index].kind in ABOUT_AN_ADDRESS]
+        await self._learn_recipients(self._found[index][0] for index in about)
+        return [self._match(index, event) for index, event in enumerate(self._events)]
+
+    def _match(self, index: int, event: Event) -> Match | None:
+        place = self._found.get(index)
+        if place is None:
+            return None
+        unit, position = place
+        people = self._people.get(unit, []) if event.kind in ABOUT_AN_ADDRESS else []
+        address = addressed(event, [people[position]]) if position < len(people) else None
+        return Match(unit=unit, position=position, address=address)
+
+    async def _by_message_id(self) -> None:
+        named = {
+            index: (bracketed(event.message_id), event.recipient)
+            for index, event in enumerate(self._events)
+            if event.message_id is not None
+        }
+        if named:
+            places = await self._ask.named(self._opened, list(named.values()))
+            self._keep(dict(zip(named, places, strict=True)))
+
+    async def _by_attempt(self) -> None:
+        named = self._unfound(lambda event: event.attempt_id)
+        if not named:
+            return
+        left = await self._ask.handed_over(self._opened, self._connection, set(named.values()))
+        told = {index: left[attempt] for index, attempt in named.items() if attempt in left}
+        await self._learn_recipients(unit for unit, _ in told.values())
+        self._keep(
+            {
+                index: self._only(index, [(unit, each) for each in bitmap.positions(bitmap.load(positions))])
+                for index, (unit, positions) in told.items()
+            }
+        )
+
+    async def _by_provider_id(self) -> None:
+        named = self._unfound(lambda event: event.provider_id)
+        if not named:
+            return
+        rows: dict[str, list[tuple[Place, str]]] = {}
+        for id_, unit, position, to in await self._ask.given(
+            self._opened, self._connection, sorted(set(named.values()))
+        ):
+            rows.setdefault(id_, []).append(((unit, position), to))
+        self._keep({index: _alone(self._events[index], rows.get(id_, [])) for index, id_ in named.items()})
+
+    async def _by_latest_ids(self) -> None:
+        """Copies of broadcasts, for events that name nothing but the provider's id."""
+        named = self._unfound(lambda event: None if event.message_id or event.attempt_id else event.provider_id)
+        if not named:
+            return
+        places = await self._ask.given_to_copies(self._opened, self._connection, named.values())
+        await self._learn_recipients(unit for each in places.values() for unit, _ in each)
+        self._keep({index: self._only(index, places.get(id_, [])) for index, id_ in named.items()})
+
+    def _unfound(self, name: Callable[[Event], str | None]) -> dict[int, str]:
+        """What those that are not found yet name, by index."""
+        names = {index: name(event) for index, event in enumerate(self._events) if index not in self._found}
+        return {index: given for index, given in names.items() if given is not None}
+
+    def _keep(self, places: Mapping[int, Place | None]) -> None:
+        self._found |= {index: place for index, place in places.items() if place is not None}
+
+    async def _learn_recipients(self, units: Iterable[int]) -> None:
+        unknown = set(units) - self._people.keys()
+        if unknown:
+            self._people |= await self._ask.recipients(self._opened, unknown)
+
+    def _only(self, index: int, places: Sequence[Place]) -> Place | None:
+        """The one of these copies that went to the event's recipient; the only one, where it names nobody."""
+        people = [(place, self._address(place)) for place in places]
+        return _alone(self._events[index], [(place, to) for place, to in people if to is not None])
+
+    def _address(self, place: Place) -> str | None:
+        unit, position = place
+        people = self._people.get(unit, [])
+        return people[position] if position < len(people) else None
+
+
+def _alone(event: Event, copies: Sequence[tuple[Place, str]]) -> Place | None:
+    """The one copy that went to the event's recipient; the only one, where it names nobody."""
+    if event.recipient is not None:
+        same = [place for place, to in copies if to == event.recipient]
+        # To compare spellings takes a thousand times as long.
+        places = same or [place for place, to in copies if same_mailbox(to, event.recipient)]
+    else:
+        places = [place for place, _ in copies]
+    return places[0] if len(places) == 1 else None
+
+
+def _recipients(these: sa.ColumnElement[bool], tenant: sa.BindParameter[str]) -> sa.Select[Any]:
+    """Whom units go to, packed. From the units on, or SQLite looks through all sends of the tenant."""
+    joined: sa.FromClause = units
+    for table in (chunks, sends):
+        joined = sa.outerjoin(joined, table, sa.and_(table.c.unit_id == units.c.id, table.c.tenant == units.c.tenant))
+    packed = sa.func.coalesce(chunks.c.recipients, sends.c.recipients)
+    return sa.select(units.c.id, packed).select_from(joined).where(these, units.c.tenant == tenant)
+
+
+def _given(tenant: sa.BindParameter[Any], connection: sa.BindParameter[Any]) -> sa.Select[Any]:
+    """The ids of broadcasts' copies, the latest hand-overs first."""
+    joined = sa.join(
+        accepted_ids,
+        attempts,
+        sa.and_(
+            attempts.c.unit_id == accepted_ids.c.unit_id,
+            attempts.c.id == accepted_ids.c.attempt_id,
+            attempts.c.tenant == accepted_ids.c.tenant,
+        ),
+    )
+    place = sa.tuple_(accepted_ids.c.unit_id, accepted_ids.c.attempt_id)
+    return (
+        sa.select(accepted_ids.c.unit_id, accepted_ids.c.attempt_id, accepted_ids.c.packed)
+        .select_from(joined)
+        .where(
+            accepted_ids.c.tenant == tenant,
+            attempts.c.connection == connection,
+            place < sa.tuple_(sa.bindparam("unit", type_=sa.BigInteger), sa.bindparam("attempt", type_=sa.Text)),
+        )
+        .order_by(accepted_ids.c.unit_id.desc(), accepted_ids.c.attempt_id.desc())
+        .limit(HAND_OVERS_AT_ONCE)
+    )
+
+
+_LAST: Final = 2**63 - 1
