@@ -103,7 +103,7 @@ class Store:
         """Another hand-over of a chunk of two."""
         facts = {"tenant": self.database.tenant, "unit_id": unit, "id": id_, "connection": "primary"}
         async with self.database.begin() as connection:
-            done = row(schema.attempts, **facts, positions=bitmap.dump(bitmap.full(2)))
+            done = row(schema.attempts, **facts, positions=bitmap.dump(bitmap.full(2)), accepted=1)
             await connection.execute(sa.insert(schema.attempts), done)
 
     async def given_ids(self, unit: int, attempt: str, ids: dict[int, str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from uuid import UUID
 
 import pytest
 
 from genie_connect.errors import StoreError
-from genie_connect.store.id_packing import DIGITS_1, TEXT_1, pack_ids, unpack_ids
+from genie_connect.store.id_packing import DIGITS_1, TEXT_1, found_ids, pack_ids
 
 RANDOM = Random(7)  # no secret
+_BLANKS = re.compile("[0-9a-f]")
 UUIDS = [str(UUID(int=RANDOM.getrandbits(128))) for _ in range(1000)]
 
 
@@ -28,12 +30,15 @@ UUIDS = [str(UUID(int=RANDOM.getrandbits(128))) for _ in range(1000)]
         (["a\0b0000"], TEXT_1, 40.0),
     ],
 )
-def test_what_was_packed_is_unpacked_and_small(ids: list[str], form: bytes, most: float) -> None:
+def test_what_was_packed_is_found_and_small(ids: list[str], form: bytes, most: float) -> None:
     """With gaps between the positions, as where some were refused."""
     given = {position * 3 % 2999: each for position, each in enumerate(ids)}
     data = pack_ids(given)
     assert data[:1] == form
-    assert unpack_ids(data) == given
+    assert found_ids(data, set(given.values())) == given
+    one = ids[len(ids) // 2]
+    assert found_ids(data, {one}) == {each: one for each, id_ in given.items() if id_ == one}
+    assert found_ids(data, {f"{one}0", "0000", "", "another one", _BLANKS.sub("\0", one)}) == {}
     assert len(data) / len(given) <= most + 0.4
 
 
@@ -43,4 +48,4 @@ def test_what_was_packed_is_unpacked_and_small(ids: list[str], form: bytes, most
 def test_anything_else_is_refused(data: bytes) -> None:
     """Damaged bytes, and a form that is not known, are one sentence."""
     with pytest.raises(StoreError):
-        unpack_ids(data)
+        found_ids(data, {UUIDS[0]})

@@ -18,7 +18,7 @@ from genie_connect.model.event import Event, EventKind
 from genie_connect.model.same import bracketed, same_mailbox
 from genie_connect.store import bitmap, packing
 from genie_connect.store.database import Database
-from genie_connect.store.id_packing import unpack_ids
+from genie_connect.store.id_packing import found_ids
 from genie_connect.store.schema import accepted_ids, attempts, chunks, outcomes, sends, units
 from genie_connect.store.statements import Dialect, Found
 from genie_connect.store.unknown import Unknown
@@ -100,14 +100,10 @@ class Matching:
         while wanted and searched < MOST_COPIES:
             bound = self._bound(connection) | {"unit": last[0], "attempt": last[1]}
             rows = list(await self._given.rows(opened, bound))
-            for unit, _, packed in rows:
-                given = unpack_ids(packed)
-                searched += len(given)
-                if wanted.isdisjoint(given.values()):
-                    continue
-                for position, id_ in given.items():
-                    if id_ in wanted:
-                        found.setdefault(id_, []).append((unit, position))
+            for unit, _, packed, copies in rows:
+                searched += copies
+                for position, id_ in found_ids(packed, wanted).items():
+                    found.setdefault(id_, []).append((unit, position))
                 wanted -= found.keys()
             if len(rows) < HAND_OVERS_AT_ONCE:
                 break
@@ -259,7 +255,7 @@ def _given(tenant: sa.BindParameter[Any], connection: sa.BindParameter[Any]) -> 
     )
     place = sa.tuple_(accepted_ids.c.unit_id, accepted_ids.c.attempt_id)
     return (
-        sa.select(accepted_ids.c.unit_id, accepted_ids.c.attempt_id, accepted_ids.c.packed)
+        sa.select(accepted_ids.c.unit_id, accepted_ids.c.attempt_id, accepted_ids.c.packed, attempts.c.accepted)
         .select_from(joined)
         .where(
             accepted_ids.c.tenant == tenant,
