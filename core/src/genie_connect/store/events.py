@@ -91,13 +91,20 @@ class EventLog:
         resolved = sum(
             [await self._settle(place, event.kind, event.text) for place, event in proven if place in in_doubt]
         )
-        new: list[Event] = []
+        once: dict[str, tuple[Event, Match | None]] = {}
+        for event, match in zip(events, found, strict=True):
+            once.setdefault(_id(connection, event.id), (event, match))
+        kept = await self._insert([self._row(connection, event, match) for event, match in once.values()])
+        new = tuple([event for name, (event, _) in once.items() if name in kept])
+        return Taken(new=len(new), resolved=resolved, events=new)
+
+    async def _insert(self, rows: Sequence[dict[str, Any]]) -> set[str]:
+        """Keep these; the ids of those that were not kept before."""
+        if not rows:
+            return set()
+        insert = Dialect(self._database).ignore(table).returning(table.c.id)
         async with self._database.begin() as opened:
-            insert = Dialect(self._database).ignore(table)
-            for event, match in zip(events, found, strict=True):
-                if (await opened.execute(insert, self._row(connection, event, match))).rowcount:
-                    new.append(event)
-        return Taken(new=len(new), resolved=resolved, events=tuple(new))
+            return set(await opened.scalars(insert, rows))
 
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
         """The events of a copy, in the order of their coming; none where it is no copy of ours."""
