@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import api, compose, core, store, webhooks
-from tests.bench.smtp import broadcast
+from tests.bench.smtp import broadcast, workers
 from tests.bench.smtp import suite as smtp
 
 SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
@@ -21,6 +21,7 @@ SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
     "smtp": smtp.run,
     "suppressions": lambda options: store.run(quick=options.quick),
     "webhooks": lambda _: webhooks.run(),
+    "workers": workers.run,
 }
 SHORT = ("core",)
 """What is run where nothing is named: the others take half an hour."""

@@ -8,11 +8,14 @@ module         what
 ``memory``     what an idle connection keeps, and what a 25 MB attachment takes; ``probe`` is the process it is seen in
 ``computing``  composition and DKIM, nothing sent; ``cpu_probe`` is the process that works
 ``broadcast``  ``./dev bench broadcast``: a million recipients through the host, their memory, each sent to once
+``workers``    ``./dev bench workers``: one broadcast, shared by two workers; ``worker_probe`` is what they run in
+``promises``   what a broadcast that was sent must have kept
 ``peers``      who is measured; ``client`` and ``nodemailer.cjs`` are the processes that send for them
 ``ours``       which modes our connector offers
 ``sinks``      who is sent to: ``native/sink.c``, or ``python_sink`` for TLS and without a compiler; real servers
 ``network``    no latency, a slow wire between two network namespaces (``native/link.c``), or a delaying ``proxy``
 ``processes``  children that are pinned to a core and end with the run, whatever ends it
+``used``       CPU time of all that was started, by program
 ``goals``      what is aimed at, and what was reached
 =============  =====================================================================================================
 

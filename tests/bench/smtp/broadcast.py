@@ -23,13 +23,11 @@ import attrs
 
 from genie_connect.store.database import Database
 from genie_connect.store.migrate import opened, upgrade
-from tests.bench.smtp import message as messages
-from tests.bench.smtp import peers
+from tests.bench.smtp import peers, promises
 from tests.bench.smtp.network import Network, network
 from tests.bench.smtp.ours import MODES
 from tests.bench.smtp.processes import CLIENT_CORE, PINNED, SERVER_CORE, child, on_core
-from tests.bench.smtp.python_sink import hash_of
-from tests.bench.smtp.report import GoalTable, Reached, number
+from tests.bench.smtp.report import GoalTable, at_least, at_most, number
 from tests.bench.smtp.sinks import CountedSink, own_sink
 from tests.bench.smtp.suite import Options, Rendered
 from tests.servers import postgresql
@@ -137,31 +135,21 @@ class Broadcasts:
         by_cpu = self.ratio(MEMORY, SQLITE, "cpu_us")
         listmonk = self.ratio(SQLITE, LISTMONK)
         rows = [
-            _at_least("durable on SQLite: >= 70 % of the rate in memory", by_rate, 0.7, "", f"by CPU {_text(by_cpu)}"),
-            _at_least("durable on SQLite: >= 10x per-message sending", listmonk, 10, "x"),
-            _at_least("loading: >= 40,000 rows a CPU-second", self.median(SQLITE, "load_rate_by_cpu"), 40_000, ""),
-            _at_most("peak memory above the start: < 200 MiB", self.median(SQLITE, "above_start_mib"), 200, " MiB"),
-            _at_most("ledger: <= 40 bytes a recipient", self.median(SQLITE, "ledger_bytes"), 40, ""),
-            _at_most("from start() to the first message: < 5 s", self.median(SQLITE, "first_s"), 5, " s"),
-            _at_most("from a new process to its first message: < 5 s", self.resumed.get("first_s"), 5, " s"),
-            _at_most("a lone durable send: <= 2 fsyncs", self.sends.get("whole_syncs"), 2, ""),
-            _at_least("64 senders: >= 6,000 durable sends a second", self.sends.get("per_s"), 6_000, ""),
+            at_least("durable on SQLite: >= 70 % of the rate in memory", by_rate, 0.7, "", f"by CPU {_text(by_cpu)}"),
+            at_least("durable on SQLite: >= 10x per-message sending", listmonk, 10, "x"),
+            at_least("loading: >= 40,000 rows a CPU-second", self.median(SQLITE, "load_rate_by_cpu"), 40_000, ""),
+            at_most("peak memory above the start: < 200 MiB", self.median(SQLITE, "above_start_mib"), 200, " MiB"),
+            at_most("ledger: <= 40 bytes a recipient", self.median(SQLITE, "ledger_bytes"), 40, ""),
+            at_most("from start() to the first message: < 5 s", self.median(SQLITE, "first_s"), 5, " s"),
+            at_most("from a new process to its first message: < 5 s", self.resumed.get("first_s"), 5, " s"),
+            at_most("a lone durable send: <= 2 fsyncs", self.sends.get("whole_syncs"), 2, ""),
+            at_least("64 senders: >= 6,000 durable sends a second", self.sends.get("per_s"), 6_000, ""),
         ]
         return GoalTable(rows=rows)
 
 
 def _text(value: float | None) -> str:
     return "" if value is None else number(value)
-
-
-def _at_least(goal: str, value: float | None, bound: float, unit: str, note: str = "") -> Reached:
-    met = None if value is None else value >= bound
-    return Reached(goal=goal, reached="" if value is None else f"{number(value)}{unit}", met=met, note=note)
-
-
-def _at_most(goal: str, value: float | None, bound: float, unit: str) -> Reached:
-    met = None if value is None else value <= bound
-    return Reached(goal=goal, reached="" if value is None else f"{number(value)}{unit}", met=met)
 
 
 class _Run:
@@ -255,14 +243,7 @@ class _Run:
         return answer
 
     def _check(self, row: str, states: Mapping[str, int], above_start_kib: int, sink: CountedSink) -> None:
-        known = {state: many for state, many in states.items() if many}
-        if known != {"accepted": self.count}:
-            self.failures.append(f"{row}: outcomes {known}")
-        if (taken := sink.settled_messages(self.count)) != self.count:
-            self.failures.append(f"{row}: the sink took {taken:,} messages")
-        wanted = sum(hash_of(messages.recipient(each).encode()) for each in range(self.count)) % (1 << 64)
-        if sink.recipients() != wanted:
-            self.failures.append(f"{row}: the sink was not told of each recipient once")
+        self.failures += [f"{row}: {promise}" for promise in promises.broken(states, sink, self.count)]
         limit = LIMIT_MIB if row == MEMORY else LEDGER_LIMIT_MIB
         if (mib := above_start_kib / 1024) > limit:
             self.failures.append(f"{row}: {mib:.0f} MiB above the start, over the limit of {limit:.0f}")

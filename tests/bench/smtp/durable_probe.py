@@ -70,7 +70,7 @@ async def broadcast(spec: dict[str, Any]) -> dict[str, Any]:
         "first_s": await first - started,
         "loaded_kib": loaded_kib,
         "above_start_kib": peak,
-        "counts": _counts(ended.counts),
+        "counts": counts_of(ended.counts),
     }
 
 
@@ -83,10 +83,10 @@ async def resume(spec: dict[str, Any]) -> dict[str, Any]:
         (made,) = await host.broadcasts()
         ended = await made.wait()
         first_s = await first - spec["begun"]
-        return {"first_s": first_s, "counts": _counts(ended.counts)}
+        return {"first_s": first_s, "counts": counts_of(ended.counts)}
 
 
-def _counts(counts: Any) -> dict[str, int]:
+def counts_of(counts: Any) -> dict[str, int]:
     return {name: getattr(counts, name) for name in ("accepted", "deferred", "rejected", "unknown", "suppressed")}
 
 

@@ -122,6 +122,18 @@ class Reached:
     note: str = ""
 
 
+def at_least(goal: str, value: float | None, bound: float, unit: str, note: str = "") -> Reached:
+    """A goal that is met from that value on."""
+    met = None if value is None else value >= bound
+    return Reached(goal=goal, reached="" if value is None else f"{number(value)}{unit}", met=met, note=note)
+
+
+def at_most(goal: str, value: float | None, bound: float, unit: str) -> Reached:
+    """A goal that is met up to that value."""
+    met = None if value is None else value <= bound
+    return Reached(goal=goal, reached="" if value is None else f"{number(value)}{unit}", met=met)
+
+
 @attrs.frozen(kw_only=True)
 class GoalTable:
     """All goals of the run."""
