@@ -1,7 +1,8 @@
 """``./dev bench broadcast``: a million recipients in memory and in the ledger, in turn, in one run.
 
 Recipients are generated while they are sent to, and each run has a new process and a new sink, which says whether each
-of them was sent to once. A run that broke a promise fails the whole. ``--quick`` takes a twentieth of them.
+of them was sent to once. A run that broke a promise fails the whole. ``--quick`` takes a twentieth of them, ``--case``
+what is named, and ``--ten-million`` two rows, once.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from genie_connect.store.migrate import opened, upgrade
 from tests.bench.smtp import peers, promises
 from tests.bench.smtp.network import Network, network
 from tests.bench.smtp.ours import MODES
-from tests.bench.smtp.processes import CLIENT_CORE, PINNED, SERVER_CORE, child, on_core
+from tests.bench.smtp.processes import CLIENT_CORE, PINNED, SERVER_CORE, ChildFailed, child, on_core
 from tests.bench.smtp.report import GoalTable, at_least, at_most, number
 from tests.bench.smtp.sinks import CountedSink, own_sink
 from tests.bench.smtp.suite import Options, Rendered
@@ -34,6 +36,7 @@ from tests.servers import postgresql
 
 RECIPIENTS = 1_000_000
 QUICK = 50_000
+TEN_MILLION = 10_000_000
 SENDS = 20_000
 LISTMONK_SHARE = 50
 """One in so many recipients is sent to by the peer, which would take hours for all."""
@@ -41,12 +44,17 @@ LISTMONK_CONNECTIONS = 10
 MEMORY, SQLITE, POSTGRESQL = "in memory (send_each)", "durable, SQLite", "durable, PostgreSQL"
 SMALLER = "durable, SQLite, smaller micro-batches"
 LISTMONK = f"EmailMessage + aiosmtplib, {LISTMONK_CONNECTIONS} connections"
+KILLED, SENT = "killed and gone on with", "durable sends"
+"""What is measured beside the rows, by the name that ``--case`` finds."""
+OF_TEN_MILLION = r"memory|durable, SQLite$"
+"""The others say nothing more of so many, and take hours."""
 _MODE = "C16"
 LIMIT_MIB = 150.0
 LEDGER_LIMIT_MIB = 200.0
 MOST_UNKNOWN = 1_000
 """What one micro-batch of the defaults has: so many are in doubt at most after a kill."""
 _TIMEOUT_S = 4 * 3600.0
+_TELL_EVERY_S = 30.0
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +160,28 @@ def _text(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
+class _Watched:
+    """Tells how far a long row is. The sink's counters are a file: to read them disturbs nobody."""
+
+    def __init__(self, row: str, sink: CountedSink, count: int) -> None:
+        self._row = row
+        self._sink = sink
+        self._count = count
+        self._begun = time.monotonic()
+        self._seen = (self._begun, 0)
+
+    def tell(self) -> None:
+        """One line, on standard error."""
+        now, taken = time.monotonic(), self._sink.messages()
+        rate = (taken - self._seen[1]) / (now - self._seen[0])
+        self._seen = (now, taken)
+        left = f", {(self._count - taken) / rate / 60:.0f} min left" if rate else ""
+        said = f"{taken:,} of {self._count:,} at the sink, {rate:,.0f}/s{left}" if taken else "nothing at the sink yet"
+        print(f"  {(now - self._begun) / 60:.1f} min, {self._row}: {said}", file=sys.stderr, flush=True)
+        if now - self._begun > _TIMEOUT_S:
+            raise ChildFailed(f"{self._row} took longer than {_TIMEOUT_S / 3600:g} hours")
+
+
 class _Run:
     """One run of the suite: its folder, its servers, and the promises that were broken."""
 
@@ -163,9 +193,20 @@ class _Run:
         self.failures: list[str] = []
         self._stores = 0
 
+    def ways(self) -> Mapping[str, Callable[[], Sample]]:
+        """The rows, and how each is measured."""
+        ways = {
+            MEMORY: self.memory,
+            SQLITE: lambda: self.durable(SQLITE),
+            SMALLER: lambda: self.durable(SMALLER, micro_batch=200),
+        }
+        if self.server is not None:
+            ways[POSTGRESQL] = lambda: self.durable(POSTGRESQL)
+        return {**ways, LISTMONK: self.listmonk}
+
     def memory(self) -> Sample:
         with own_sink(self.net, self.folder) as sink:
-            answer = self._probe("probe", "broadcast-ours", self._spec(sink))
+            answer = self._probe("probe", "broadcast-ours", self._spec(sink), _Watched(MEMORY, sink, self.count))
             self._check(MEMORY, answer["states"], answer["above_start_kib"], sink)
         mib = answer["above_start_kib"] / 1024
         return Sample(recipients=self.count, send_s=answer["wall_s"], send_cpu_s=answer["cpu_s"], above_start_mib=mib)
@@ -173,7 +214,8 @@ class _Run:
     def durable(self, row: str, **engine: int) -> Sample:
         with self._store(row) as store, own_sink(self.net, self.folder) as sink:
             before = store.bytes()
-            answer = self._probe("durable_probe", "broadcast", self._spec(sink) | {"url": store.url, "engine": engine})
+            spec = self._spec(sink) | {"url": store.url, "engine": engine}
+            answer = self._probe("durable_probe", "broadcast", spec, _Watched(row, sink, self.count))
             self._check(row, answer["counts"], answer["above_start_kib"], sink)
             kept = store.bytes() - before
         return Sample(
@@ -235,8 +277,12 @@ class _Run:
     def _command(self, module: str, name: str, spec: Mapping[str, Any]) -> list[str]:
         return [sys.executable, "-m", f"tests.bench.smtp.{module}", name, json.dumps(spec)]
 
-    def _probe(self, module: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def _probe(
+        self, module: str, name: str, spec: Mapping[str, Any], watched: _Watched | None = None
+    ) -> dict[str, Any]:
         with child(self._command(module, name, spec), core=CLIENT_CORE) as process:
+            while watched is not None and not process.says_something(_TELL_EVERY_S):
+                watched.tell()
             answer: dict[str, Any] = json.loads(process.line(_TIMEOUT_S))
         if "failed" in answer:
             raise RuntimeError(answer["failed"])
@@ -306,35 +352,53 @@ def _still(sink: CountedSink) -> int:
 def run(options: Options) -> list[Rendered]:
     """Every way of sending in turn, as many rounds as asked for; then a kill, then single sends."""
     count = options.recipients or (QUICK if options.quick else RECIPIENTS)
-    missing = postgresql.why_not()
-    samples: dict[str, list[Sample]] = {}
+    rounds = options.rounds or (1 if count >= TEN_MILLION else 2)
+    wanted = re.compile(options.case or (OF_TEN_MILLION if count >= TEN_MILLION else ""))
+    missing = postgresql.why_not() if wanted.search(POSTGRESQL) else None
+    found = Broadcasts(rows={}, resumed={}, sends={}, notes=[], failures=[])
     with tempfile.TemporaryDirectory(prefix="bench-broadcast-") as name, ExitStack() as stack:
         net = stack.enter_context(network(0, Path(name)))
         with on_core(SERVER_CORE):
             # As it is installed: its commits wait for the disk, as those of SQLite do.
-            server = None if missing else stack.enter_context(postgresql.Postgresql({"shared_buffers": "'128MB'"}))
+            there = wanted.search(POSTGRESQL) and not missing
+            server = stack.enter_context(postgresql.Postgresql({"shared_buffers": "'128MB'"})) if there else None
         it = _Run(Path(name), net, count, server)
-        for round_ in range(options.rounds):
-            ways = [(MEMORY, it.memory), (SQLITE, lambda: it.durable(SQLITE))]
-            ways += [(SMALLER, lambda: it.durable(SMALLER, micro_batch=200))]
-            ways += [] if server is None else [(POSTGRESQL, lambda: it.durable(POSTGRESQL))]
-            for row, way in [*ways, (LISTMONK, it.listmonk)]:
-                print(f"[{round_ + 1}/{options.rounds}] {row}", file=sys.stderr)
-                samples.setdefault(row, []).append(way())
-        resumed, sends = it.resumed(), it.sends()
-    notes = [
-        f"{count:,} recipients, {options.rounds} round(s) in turn, medians; {PINNED}, PostgreSQL with the sink",
-        f"the peer sent to one recipient in {LISTMONK_SHARE}",
-        f"{SMALLER}: 100 recipients between two commits, not 500",
-        _told_of_kill(resumed),
-        _told_of_sends(sends),
-    ]
+
+        def kept(**more: Any) -> Broadcasts:
+            so_far = attrs.evolve(found, **more, failures=list(it.failures))
+            so_far = attrs.evolve(so_far, notes=_notes(so_far, count, rounds, missing))
+            options.keep([so_far, so_far.goals()])
+            return so_far
+
+        for round_ in range(rounds):
+            for row, way in it.ways().items():
+                if not wanted.search(row):
+                    continue
+                print(f"[{round_ + 1}/{rounds}] {row}", file=sys.stderr)
+                found = kept(rows={**found.rows, row: [*found.rows.get(row, ()), way()]})
+        if wanted.search(KILLED):
+            found = kept(resumed=it.resumed())
+        if wanted.search(SENT):
+            found = kept(sends=it.sends())
+    return [found, found.goals()]
+
+
+def _notes(found: Broadcasts, count: int, rounds: int, missing: str | None) -> list[str]:
+    notes = [f"{count:,} recipients, {rounds} round(s) in turn, medians; {PINNED}, PostgreSQL with the sink"]
+    if LISTMONK in found.rows:
+        notes.append(f"the peer sent to one recipient in {LISTMONK_SHARE}")
+    if SMALLER in found.rows:
+        notes.append(f"{SMALLER}: 100 recipients between two commits, not 500")
+    if found.resumed:
+        notes.append(_told_of_kill(found.resumed))
+    if found.sends:
+        notes.append(_told_of_sends(found.sends))
     if missing:
         notes.append(f"without PostgreSQL: {missing}")
-    if not it.failures:
-        notes.append("the sink took one message for each recipient in every whole run, and none twice after the kill")
-    found = Broadcasts(rows=samples, resumed=resumed, sends=sends, notes=notes, failures=it.failures)
-    return [found, found.goals()]
+    if not found.failures:
+        more = ", and none twice after the kill" if found.resumed else ""
+        notes.append(f"the sink took one message for each recipient in every whole run{more}")
+    return notes
 
 
 def _told_of_kill(resumed: Mapping[str, Any]) -> str:

@@ -82,6 +82,11 @@ class Child:
         except BrokenPipeError:
             raise ChildFailed(f"{self.name} ended with status {self.process.wait()}") from None
 
+    def says_something(self, within_s: float) -> bool:
+        """Whether there is something to be read, or it has ended, within that time. It costs the other side nothing."""
+        assert self.process.stdout is not None
+        return b"\n" in self._buffer or bool(select.select([self.process.stdout], [], [], within_s)[0])
+
     def line(self, timeout_s: float) -> str:
         """The next line that it prints. Raises ``ChildFailed`` if it ends, or says nothing in time."""
         assert self.process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from tests.bench.smtp import message as messages
 from tests.bench.smtp.python_sink import hash_of
@@ -22,5 +23,6 @@ def broken(states: Mapping[str, int], sink: CountedSink, count: int) -> list[str
     return found
 
 
+@cache
 def _told_of(count: int) -> int:
     return sum(hash_of(messages.recipient(each).encode()) for each in range(count)) % (1 << 64)

@@ -64,7 +64,9 @@ class Options:
     quick: bool = False
     case: str = ""
     recipients: int | None = None
-    rounds: int = 2
+    rounds: int | None = None
+    keep: Callable[[Sequence[Rendered]], None] = lambda tables: None
+    """Told of what there is so far whenever a suite has measured more that it would be a pity to lose."""
 
 
 @attrs.frozen(kw_only=True)

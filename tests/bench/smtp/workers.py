@@ -235,7 +235,7 @@ def run(options: Options) -> list[Rendered]:
     if missing := postgresql.why_not() or nats.why_not():
         raise CannotRun(missing)
     count = options.recipients or (QUICK if options.quick else RECIPIENTS)
-    rounds = 1 if options.quick else options.rounds
+    rounds = options.rounds or (1 if options.quick else 2)
     samples: dict[tuple[str, int], list[Sample]] = {(engine, many): [] for engine in ENGINES for many in WORKERS}
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-workers-") as name, ExitStack() as stack:
