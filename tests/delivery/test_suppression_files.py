@@ -42,6 +42,30 @@ def test_reads_what_other_services_export(tmp_path: Path) -> None:
     assert file.ignored == ("Status",)
 
 
+def test_rows_that_say_the_same_beside_the_address_are_still_looked_at_one_by_one(tmp_path: Path) -> None:
+    """A bad address between good ones is refused; shorter rows and other reasons mean what they say."""
+    good, bad, _ = read(
+        tmp_path / "list.csv",
+        "reason,email,source\ncomplaint,ada@example.com,a\ncomplaint,nobody,a\ncomplaint,,a\ncomplaint,Bob@example.com,a\n"
+        "complaint,eve@example.com\nunsubscribe,eve@example.com,a\nwhatever,ada@example.com,a\ncomplaint\n"
+        "whatever,bob@example.com,a\n",
+        source="the file",
+    )
+    assert [(each.line, each.email, each.reason.value, each.scope.value, each.source) for each in good] == [
+        (2, "ada@example.com", "complaint", "all", "a"),
+        (5, "Bob@example.com", "complaint", "all", "a"),
+        (6, "eve@example.com", "complaint", "all", "the file"),
+        (7, "eve@example.com", "unsubscribe", "marketing", "a"),
+    ]
+    assert [(each.line, [problem.path for problem in each.problems]) for each in bad] == [
+        (3, ["address"]),
+        (4, ["address"]),
+        (8, ["reason"]),
+        (9, ["address"]),
+        (10, ["reason"]),
+    ]
+
+
 def test_a_list_of_bare_addresses_needs_no_first_line(tmp_path: Path) -> None:
     """With a byte order mark and Windows line ends, as spreadsheets write it."""
     good, bad, _ = read(tmp_path / "list.csv", b"\xef\xbb\xbfada@example.com\r\nbob@example.com\r\n")

@@ -13,7 +13,7 @@ from genie_connect.model.message import Purpose
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
 from genie_connect.store.database import Database
 from genie_connect.store.schema import suppressions as table
-from genie_connect.store.suppressions import SqlSuppressions
+from genie_connect.store.suppressions import Kept, Row, SqlSuppressions, digest
 from tests.support.clock import START
 
 
@@ -120,3 +120,24 @@ async def test_says_what_was_new_and_what_was_there(database: Database, again: b
     assert (kept.added, kept.replaced, kept.unchanged) == ((0, 2, 2) if again else (0, 1, 3))
     assert len(await store.history("ada@example.com")) == (2 if again else 1)
     assert len(await store.history("bob@example.com")) == 2
+
+
+async def test_a_list_is_kept_like_its_rows(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts, each address once with what its last row says; what is there already keeps its time and its history."""
+    monkeypatch.setattr("genie_connect.store.suppressions.LIST_AT_ONCE", 100)
+    store = SqlSuppressions(database)
+    key = await store.key()
+    people = [f"user{number}@example.com" for number in range(450)]
+    await store.put([entry(people[0], source="new"), entry(people[1], source="old")])
+
+    def rows(reason: str) -> list[Row]:
+        return [Row(digest(key, each), 0, each, reason, "new", START.timestamp() + 60, None) for each in people]
+
+    kept = await store.put_list([*rows("complaint"), *rows("manual")])
+    assert (kept.added, kept.replaced, kept.unchanged) == (448, 1, 451)
+    assert [len(await store.history(each)) for each in people[:3]] == [1, 2, 1]
+    found = {key: each for key, (each,) in (await store.find(people)).items()}
+    assert sorted(found) == sorted(people)
+    assert {each.reason for each in found.values()} == {SuppressionReason.MANUAL}
+    assert [(found[each].added - START).total_seconds() for each in people[:3]] == [0, 60, 60]
+    assert await store.put_list([]) == Kept()

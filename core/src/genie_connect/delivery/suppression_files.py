@@ -42,6 +42,7 @@ _PLAIN: Final = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([A-Za-z0-9
 _SPECIAL: Final = frozenset('",\r\n')
 _TIME_FIX: Final = "write it as 2026-11-23T10:00:00+00:00 or 2026-11-23"
 _MOST_FIELD_CHARACTERS: Final = 10_000
+_MOST_KNOWN: Final = 4096
 
 
 class Entry(NamedTuple):
@@ -96,6 +97,7 @@ class SuppressionFile:
         self.ignored: tuple[str, ...] = ()
         self._source = source
         self._reason = reason
+        self._beside: dict[tuple[str | None, ...], Any] = {}
 
     def __iter__(self) -> Iterator[Read]:
         # Bytes that are no UTF-8 come out as they were when a refused row is written.
@@ -125,7 +127,22 @@ class SuppressionFile:
                 problem = Problem("", f"has {len(cells)} cells; the first line has {len(header)}", "put text in quotes")
                 yield BadRow(line=reader.line_num, problems=(problem,), text=_line(cells))
                 continue
-            yield self._entry(reader.line_num, dict(zip(header, cells, strict=False)))
+            yield self._csv_row(reader.line_num, header, cells)
+
+    def _csv_row(self, line: int, header: list[str], cells: list[str]) -> Read:
+        # In most lists millions of rows say the same beside the address: what that means is found out once.
+        place = header.index("address")
+        beside = (*cells[:place], None, *cells[place + 1 :])
+        known = self._beside.get(beside) if len(cells) > place and cells[place] else None
+        if known is not None:
+            try:
+                return Entry(line, *plain_key(cells[place]), *known)
+            except ValidationError:
+                pass
+        read = self._entry(line, dict(zip(header, cells, strict=False)))
+        if isinstance(read, Entry) and header.count("address") == 1 and len(self._beside) < _MOST_KNOWN:
+            self._beside[beside] = read[3:]
+        return read
 
     def _header(self, cells: list[str]) -> list[str] | None:
         """The columns that the first line names; ``None`` where it is an address already."""

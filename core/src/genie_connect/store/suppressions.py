@@ -8,7 +8,7 @@ written down then, so that a list of millions that is imported once is kept once
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,15 +18,18 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from genie_connect.delivery.suppression_files import Entry
 from genie_connect.model.address import Address
 from genie_connect.model.suppression import Suppression, SuppressionReason, SuppressionScope
 from genie_connect.store.database import Database
+from genie_connect.store.heaps import Heaps
 from genie_connect.store.schema import meta, suppression_history, suppressions
 from genie_connect.store.statements import Dialect
 from genie_connect.store.suppression_sql import AT_ONCE, look_up, replace_all
 
 KEY_NAME: Final = "suppression_key"
 """The row of ``meta`` that holds the key of the digests."""
+LIST_AT_ONCE: Final = 10_000
 SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING)
 """A scope is kept as its place in here."""
 
@@ -106,13 +109,32 @@ class SqlSuppressions:
         if not last:
             return Kept()
         # In the order of the index neighbours are written together, which at millions of rows is most of the time.
-        unique = [last[place] for place in sorted(last)]
+        added, replaced = await self._replace([last[place] for place in sorted(last)], again=again)
+        return Kept(added=added, replaced=replaced, unchanged=len(rows) - added - replaced)
 
+    async def put_list(self, rows: Iterable[Row]) -> Kept:
+        """Keep the rows of a whole list, however long: in the order of the index, ``LIST_AT_ONCE`` in a transaction.
+
+        As ``put_rows`` without ``again``. Nothing is kept before the list was read to its end.
+        """
+        added = replaced = 0
+        with Heaps() as heaps:
+            for row in rows:
+                heaps.add(row)
+            batches = heaps.batches(LIST_AT_ONCE)
+            batch = next(batches, None)
+            while batch is not None:
+                following = next(batches, None)
+                # With the last transaction all before it are on disk too.
+                new, changed = await self._replace(batch, again=False, synced=following is None)
+                added, replaced, batch = added + new, replaced + changed, following
+            return Kept(added=added, replaced=replaced, unchanged=heaps.count - added - replaced)
+
+    async def _replace(self, unique: Sequence[Sequence[Any]], *, again: bool, synced: bool = True) -> tuple[int, int]:
         async def replaced_all(connection: AsyncConnection) -> tuple[int, int]:
             return await replace_all(connection, self._database.tenant, unique, again=again)
 
-        added, replaced = await self._database.carry_out(replaced_all)
-        return Kept(added=added, replaced=replaced, unchanged=len(rows) - added - replaced)
+        return await self._database.carry_out(replaced_all, synced=synced)
 
     async def discard(self, key: str, scope: SuppressionScope | None) -> int:
         """Forget those of an address, of one scope or of all, and say how many there were."""
@@ -202,6 +224,21 @@ async def take_away(
 def digest(key: bytes, address_key: str) -> bytes:
     """How an address is found."""
     return blake2b(address_key.encode(), key=key, digest_size=16).digest()
+
+
+def entry_rows(key: bytes, entries: Iterable[Entry], now: float) -> Iterator[Row]:
+    """Rows of a file as they are kept; ``now`` stands where the file does not say when."""
+    places = {scope: number for number, scope in enumerate(SCOPES)}
+    for each in entries:
+        yield Row(
+            digest(key, each.key),
+            places[each.scope],
+            each.email,
+            each.reason.value,
+            each.source,
+            now if each.added is None else each.added,
+            each.expires,
+        )
 
 
 def to_suppression(row: Sequence[Any]) -> Suppression:

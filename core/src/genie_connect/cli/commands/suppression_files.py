@@ -116,50 +116,31 @@ def _refuse_bad(read: SuppressionFile) -> None:
         raise ValidationError(problems, what=f"list {read.path}, of which nothing was imported")
 
 
-async def _import(options: Options, entries: Iterator[Entry]) -> _Counts:
+async def _import(options: Options, entries: Iterable[Entry]) -> _Counts:
     counts = _Counts()
     now = datetime.now(UTC).timestamp()
     async with suppression_list(options) as (store, _):
-        keep = await _keeper(store, now)
-        while batch := list(itertools.islice(entries, AT_ONCE)):
-            counts.rows += len(batch)
-            kept = await keep(batch)
-            if kept is not None:
-                counts.count(kept)
+        read = _counted(entries, counts)
+        if hasattr(store, "put_list"):
+            counts.count(await _import_in_sql(store, read, now))
+        else:
+            while batch := [each.suppression(now) for each in itertools.islice(read, AT_ONCE)]:
+                await store.put(batch)
     return counts
 
 
-async def _keeper(store: SuppressionStore, now: float) -> Any:
-    """What keeps a batch, and says what came of it where the store knows."""
-    if not hasattr(store, "put_rows"):
+def _counted(entries: Iterable[Entry], counts: _Counts) -> Iterator[Entry]:
+    for each in entries:
+        counts.rows += 1
+        yield each
 
-        async def put(batch: Sequence[Entry]) -> None:
-            await store.put([each.suppression(now) for each in batch])
 
-        return put
-    from genie_connect.store.suppressions import SCOPES, Row, SqlSuppressions, digest  # SQL is an extra
+async def _import_in_sql(store: SuppressionStore, entries: Iterable[Entry], now: float) -> Kept:
+    from genie_connect.store.suppressions import SqlSuppressions, entry_rows  # SQL is an extra
 
     if not isinstance(store, SqlSuppressions):
         raise TypeError(f"{type(store).__name__} is no store of suppressions")
-    kept_in, key = store, await store.key()
-    places = {scope: number for number, scope in enumerate(SCOPES)}
-
-    async def put_rows(batch: Sequence[Entry]) -> Kept:
-        rows = [
-            Row(
-                digest(key, each.key),
-                places[each.scope],
-                each.email,
-                each.reason.value,
-                each.source,
-                now if each.added is None else each.added,
-                each.expires,
-            )
-            for each in batch
-        ]
-        return await kept_in.put_rows(rows, again=False)
-
-    return put_rows
+    return await store.put_list(entry_rows(await store.key(), entries, now))
 
 
 async def _export(options: Options, out: Any, *, as_json: bool) -> int:
