@@ -92,9 +92,10 @@ class LeavesItToTheHost(Table):
 
 @fails("GC-CAP-009")
 class Perhaps(Table):
-    """Does something, perhaps."""
+    """Carries header fields, perhaps."""
 
-    more = (conditional("send.schedule", ""),)
+    without = ("send.headers",)
+    more = (conditional("send.headers", ""),)
 
 
 @fails("GC-CAP-010")

@@ -25,6 +25,7 @@ from genie_connect_spec.kit.rig import Rig
 from genie_connect_spec.kit.running import within
 
 SENDS: Final = ("GC-SEND-001",)
+COPIES: Final = ("GC-CAP-032",)
 FILE: Final = bytes(range(256)) * 3 + b"the end of the file"
 BOLD: Final = "bold nine hundred and two"
 
@@ -181,7 +182,7 @@ async def broadcasts(rig: Rig) -> None:
     await _is_honest(rig, feature)
 
 
-@check("GC-CAP-033", after=SENDS)
+@check("GC-CAP-033", after=COPIES)
 async def merge_fields(rig: Rig) -> None:
     """Each recipient's own values are there."""
     needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
@@ -192,7 +193,7 @@ async def merge_fields(rig: Rig) -> None:
     await _is_honest(rig, feature)
 
 
-@check("GC-CAP-034", after=SENDS)
+@check("GC-CAP-034", after=COPIES)
 async def headers_of_one_copy(rig: Rig) -> None:
     """The unsubscribe link of each recipient is that recipient's."""
     needs(rig.declares("send.headers") and rig.declares("send.broadcast"), "it declares no such broadcast")
@@ -202,7 +203,7 @@ async def headers_of_one_copy(rig: Rig) -> None:
     assert not absent, f"the header field {absent[0]!r} of one copy is not in what left"
 
 
-@check("GC-CAP-035", after=SENDS)
+@check("GC-CAP-035", after=COPIES)
 async def metadata_of_one_copy(rig: Rig) -> None:
     """What is known of a recipient comes back with that recipient's events."""
     needs(rig.declares("send.metadata") and rig.declares("send.broadcast"), "it declares no such broadcast")
@@ -235,7 +236,7 @@ async def the_same_key_each_time(rig: Rig) -> None:
             assert traffic.holds(left.content, "kit-key-once-more"), "the second attempt has another key"
 
 
-@check("GC-CAP-038", after=SENDS)
+@check("GC-CAP-038", after=COPIES)
 async def the_largest_batch(rig: Rig) -> None:
     """A limit that is declared is one that works."""
     needs(rig.declares("send.batch"), "it declares no send.batch")

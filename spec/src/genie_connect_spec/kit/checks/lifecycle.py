@@ -165,7 +165,7 @@ async def nothing_is_left_to_the_collector(rig: Rig) -> None:
     assert not forgotten, f"closed, and Python says: {forgotten[0][:150]}"
 
 
-@check("GC-LIFE-011", after=SENDS)
+@check("GC-LIFE-011", after=("GC-LIFE-005",))
 async def nothing_fails_unseen(rig: Rig) -> None:
     """An exception that nobody awaits is told to the loop, long after and far away."""
     complaints: list[str] = []

@@ -25,6 +25,7 @@ from genie_connect_spec.kit.rig import CONNECTION, Rig
 
 FIRST: Final = "GC-SEND-001"
 SENDS: Final = (FIRST,)
+TEXTS: Final = ("GC-SEND-008",)
 
 
 async def _carries(rig: Rig, message: Any, *needles: str | bytes) -> None:
@@ -109,14 +110,14 @@ async def the_sender_is_who_it_is(rig: Rig) -> None:
     await _carries(rig, letter(from_=sender), "other@example.com")
 
 
-@check("GC-SEND-010", after=SENDS)
+@check("GC-SEND-010", after=TEXTS)
 async def any_script_arrives(rig: Rig) -> None:
     """Not only ASCII, and not only what fits into 16 bits."""
     subject, text = "Grüße, 你好, שלום 🐘", "Ça marche: Ελλάδα, ไทย, 🏴‍☠️."
     await _carries(rig, letter(subject=subject, text=text), subject, text)
 
 
-@check("GC-SEND-011", after=SENDS)
+@check("GC-SEND-011", after=TEXTS)
 async def dots_and_long_lines_arrive(rig: Rig) -> None:
     """A line with a single dot ends no message, and a long line is not cut."""
     text = "first\n.\n..two dots\nFrom here\n" + "x" * 2000
@@ -127,7 +128,7 @@ async def dots_and_long_lines_arrive(rig: Rig) -> None:
     assert found, "the text did not arrive as it was written"
 
 
-@check("GC-SEND-012", after=SENDS)
+@check("GC-SEND-012", after=TEXTS)
 async def braces_stay_braces(rig: Rig) -> None:
     """The message of a single send is no template, whatever stands in it."""
     text = "Write {{ name }}, {{name}}, %recipient.name%, {% if x %} or -name- where you mean it."
@@ -149,7 +150,7 @@ async def html_alone_is_a_message(rig: Rig) -> None:
     await _carries(rig, letter(text=None, html="<p>nothing but HTML</p>"), "nothing but HTML")
 
 
-@check("GC-SEND-015", after=SENDS)
+@check("GC-SEND-015", after=TEXTS)
 async def an_empty_subject_is_a_subject(rig: Rig) -> None:
     """People send that. Whose provider refuses it says so before it is asked."""
     refused = await rig.refusal(letter(subject=""))
@@ -164,7 +165,7 @@ async def an_empty_subject_is_a_subject(rig: Rig) -> None:
     assert not found, f"the message has no subject, and {found[0]!r} left as one"
 
 
-@check("GC-SEND-016", after=SENDS)
+@check("GC-SEND-016", after=TEXTS)
 async def a_megabyte_arrives(rig: Rig) -> None:
     """Nothing is cut, and nothing takes time that grows with the square."""
     most = rig.table.limit("send.transactional", "max_message_bytes") or 1_000_000
