@@ -11,8 +11,13 @@ from typing import Final
 
 import attrs
 
-TIMING: Final[Mapping[str, frozenset[str]]] = {"genie_connect_smtp": frozenset({"pace", "pace_rate", "turns"})}
-"""Modules that decide when a message leaves, and neither whether nor how: their results are seconds."""
+TIMING: Final[Mapping[str, frozenset[str]]] = {
+    "genie_connect_smtp": frozenset({"pace", "pace_rate", "pace_signals", "turns"})
+}
+"""Modules that decide when a message leaves, and neither whether nor how: their results are seconds.
+
+``pace_signals`` reads for them what an answer says of the pace; what it says of the message is read elsewhere.
+"""
 
 
 @attrs.frozen
@@ -28,6 +33,12 @@ class Place:
 def _in_timing(place: Place) -> bool:
     package, _, name = place.module.rpartition(".")
     return name in TIMING.get(package, ())
+
+
+def _is_told_to_pace(place: Place) -> bool:
+    """A statement that does nothing but tell the pace of an answer."""
+    statement = next((each for each in reversed((*place.around, place.node)) if isinstance(each, ast.stmt)), None)
+    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("self._pace.")
 
 
 def _in_thread_or_not(place: Place) -> bool:
@@ -64,6 +75,7 @@ def _is_no_all_the_same(place: Place) -> bool:
 
 RULES: Final[Mapping[str, Callable[[Place], bool]]] = {
     "it decides when a message leaves, and no rule says how fast a connector has to be": _in_timing,
+    "it tells the pace, which decides when a message leaves": _is_told_to_pace,
     "the same work is done, in a thread or not": _in_thread_or_not,
     "an option of TCP that hurries packets and changes none": _is_socket_option,
     "the text of an error that is caught here and shown to nobody": _is_text_of_error,

@@ -16,7 +16,7 @@ from genie_connect.contract import WebhookRequest
 from genie_connect.http import Response
 from genie_connect.http.fake import Request
 from genie_connect.webhooks.signatures import sign, signing_key
-from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest, SmtpProvider
+from genie_connect_spec.kit import Answer, ConnectorContract, HttpProvider, HttpRequest
 from genie_connect_spec.kit.evaluation import Verdict
 from genie_connect_spec.kit.levels import conformance
 from genie_connect_spec.kit.quality import read
@@ -27,6 +27,7 @@ from tests.contrib.providers.every import PROVIDERS
 from tests.contrib.providers.harness import Provider
 from tests.docs.pages import ROOT
 from tests.spec.folder_provider import FolderProvider
+from tests.spec.smtp_contract import Smtp
 
 SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 01").decode()
 NEXT_SECRET = "whsec_" + base64.b64encode(b"the signing secret of the kit 02").decode()
@@ -72,24 +73,6 @@ class Sandbox(ConnectorContract):
         """As Standard Webhooks says."""
         key = signing_key(settings["webhook_secret"])
         return sign([key], webhook_id="msg_kit", timestamp_s=int(at.timestamp()), body=body)
-
-
-class Smtp(ConnectorContract):
-    """The SMTP connector keeps the contract."""
-
-    connector = "smtp"
-    provider_kind = "smtp"
-
-    def settings_of(self, provider: SmtpProvider) -> dict[str, Any]:
-        """Leading to the kit's server."""
-        return {
-            "host": provider.host,
-            "port": provider.port,
-            "security": "none",
-            "username": "kit",
-            "password": "the-password-of-the-kit",
-            "allow_password_without_tls": True,
-        }
 
 
 class FolderContract(ConnectorContract):

@@ -100,7 +100,7 @@ def test_a_failure_says_what_the_rule_is_and_what_is_wrong(run: Callable[..., py
     """The id leads to the contract, the reason to the mistake; frames of the kit help nobody."""
     result = run(["GC-CAP-009", "GC-CAP-010", "GC-DISC-013"], {})
     result.assert_outcomes(failed=1, passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*GC-CAP-009 MUST:*", "*send.schedule is conditional without a note*"])
+    result.stdout.fnmatch_lines(["*GC-CAP-009 MUST:*", "*send.headers is conditional without a note*"])
     result.stdout.fnmatch_lines(["honest: 1 passed, 1 not applicable, 1 failed"])
 
 

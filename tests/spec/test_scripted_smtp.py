@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from genie_connect_spec.fixtures import StartScriptedSmtp
-from genie_connect_spec.smtp_certificates import CERTIFICATES, CertificateSet
+from genie_connect_spec.smtp_certificates import CERTIFICATES, TRUSTED, CertificateSet
 from genie_connect_spec.smtp_record import ConnectionRecord
 from genie_connect_spec.smtp_script import (
     GARBAGE,
@@ -415,7 +415,7 @@ async def test_only_the_good_certificate_is_believed(
     """Each bad one fails the check of a client that connects by address."""
     server = await scripted_smtp(security="tls", certificate=certificate)
     context = smtp_certificates.client_context()
-    if certificate == "good":
+    if certificate in TRUSTED:
         async with connect(server, ssl=context, server_hostname="127.0.0.1") as (reader, _):
             assert (await reader.readline()).startswith(b"220 ")
         return

@@ -22,6 +22,11 @@ def _good(authority: KeyPair) -> KeyPair:
     return issue(authority, common_name="localhost", names=["localhost"], addresses=_LOCAL)
 
 
+def _ends_soon(authority: KeyPair) -> KeyPair:
+    soon = datetime.now(UTC) + timedelta(days=3, hours=1)
+    return issue(authority, common_name="localhost", names=["localhost"], addresses=_LOCAL, ends_at=soon)
+
+
 def _expired(authority: KeyPair) -> KeyPair:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     return issue(authority, common_name="localhost", names=["localhost"], addresses=_LOCAL, ends_at=yesterday)
@@ -47,6 +52,7 @@ def _address_not_named(authority: KeyPair) -> KeyPair:
 _MAKERS: Mapping[str, Callable[[KeyPair], KeyPair]] = MappingProxyType(
     {
         "good": _good,
+        "ends_soon": _ends_soon,
         "expired": _expired,
         "wrong_host": _wrong_host,
         "self_signed": _self_signed,
@@ -57,6 +63,8 @@ _MAKERS: Mapping[str, Callable[[KeyPair], KeyPair]] = MappingProxyType(
 )
 
 CERTIFICATES: Final = tuple(_MAKERS)
+TRUSTED: Final = frozenset({"good", "ends_soon"})
+"""Those that a client is to take."""
 
 
 class CertificateSet:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-from genie_connect_spec.smtp_certificates import CERTIFICATES, CertificateSet
+from genie_connect_spec.smtp_certificates import CERTIFICATES, TRUSTED, CertificateSet
 from genie_connect_spec.smtp_script import (
     Answer,
     Close,
@@ -124,7 +124,7 @@ def tls_cases() -> tuple[TlsCase, ...]:
         )
         for security in securities
         for certificate in CERTIFICATES
-        if certificate != "good"
+        if certificate not in TRUSTED
     )
     old = tuple(
         TlsCase(id=f"only_old_tls_{security}", security=security, only_old_tls=True, last_stage="tls")

@@ -17,6 +17,7 @@ PARTS = (
     "webhooks",
     "lifecycle",
     "safety",
+    "smtp",
 )
 
 HOSTILE: dict[str, tuple[type[Any], tuple[str, ...]]] = {}

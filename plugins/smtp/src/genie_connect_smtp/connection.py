@@ -369,8 +369,6 @@ class Connection(asyncio.Protocol):
         elif self._supply is not None:
             for transaction in session.take_done():
                 self._supply.ended(transaction)
-        if self._supply is not None:
-            abort(self._transport, self._sock)
 
     # One timer for the connection, looked at when it fires and not for each reply.
 

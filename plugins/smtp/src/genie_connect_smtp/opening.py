@@ -182,7 +182,6 @@ class Opening:
             protocol.check_quiet()
             async with self._limits.at(Stage.EHLO):
                 await self._client.ehlo(hostname=self._ehlo_name())
-            protocol.check_quiet()
         offered = Extensions.of(self._client.esmtp_extensions, self._client.server_auth_methods)
         self.extensions = self._place.shared(offered)
         facts: dict[str, Any] = {"extensions": ", ".join(keyword.upper() for keyword in self.extensions.keywords)}

@@ -25,6 +25,8 @@ GROUPS: Final = (
     "dialogue",
     "replies",
     "batches",
+    "encryption",
+    "signing",
     "testing",
     "webhooks",
     "lifecycle",

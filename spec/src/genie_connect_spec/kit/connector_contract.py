@@ -14,6 +14,7 @@ from genie_connect_spec.kit.check import Check, catalogue
 from genie_connect_spec.kit.evaluation import Result
 from genie_connect_spec.kit.http_provider import Answer, HttpProvider, HttpRequest, delivers
 from genie_connect_spec.kit.provider import Provider
+from genie_connect_spec.kit.signatures import SigningKey
 from genie_connect_spec.kit.smtp_provider import SmtpProvider
 
 
@@ -98,6 +99,21 @@ class ConnectorContract:
 
     def rotated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings after the signing secret was rotated: the one there was still counts. Empty without rotation."""
+        return {}
+
+    def encrypted(self, settings: Mapping[str, Any], security: str, ca_file: str) -> dict[str, Any]:
+        """The settings of an SMTP connection that is encrypted, or nothing where the connector cannot do that.
+
+        ``security`` is ``starttls``, without which nothing may leave, or ``tls`` from the first byte; ``ca_file`` has
+        the authority to trust.
+        """
+        return {}
+
+    def signed(self, settings: Mapping[str, Any], keys: Sequence[SigningKey]) -> dict[str, Any]:
+        """The settings of an SMTP connection that signs all it sends (DKIM) with these keys, or nothing.
+
+        The first key is an RSA key, the second, where there is one, an Ed25519 key of the same domain.
+        """
         return {}
 
     def settings_of(self, provider: Any) -> dict[str, Any]:

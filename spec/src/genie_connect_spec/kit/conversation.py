@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 
@@ -39,6 +40,14 @@ def server_of(rig: Rig) -> SmtpProvider:
 def readers(count: int) -> list[str]:
     """So many recipients."""
     return [f"reader{number:02}@example.com" for number in range(count)]
+
+
+@attrs.frozen(kw_only=True)
+class Elsewhere:
+    """Another server than the contract's own, and the settings that lead to it."""
+
+    server: SmtpProvider
+    settings: Any
 
 
 @attrs.frozen(kw_only=True)
@@ -94,15 +103,18 @@ async def exchange(
     message: Message | None = None,
     copies: int = 0,
     deadline_s: float = 10.0,
+    at: Elsewhere | None = None,
+    settings: Any = None,
 ) -> Exchange:
     """Send one message, or so many copies of it, to a server that follows this script."""
-    server = server_of(rig)
+    server = server_of(rig) if at is None else at.server
+    settings = settings if at is None else at.settings
     # One that was given up in the making may be taken in late, and would be counted as the first of this send.
     await server.deserted(GRACE_S)
     server.forget()
     server.play(tuple(script))
     batch = await batch_of(message or letter("reader00@example.com"), [Copy(to=to) for to in readers(copies)])
-    async with rig.opened() as state:
+    async with rig.opened(settings) as state:
         outcomes = await rig.send(state, batch, rig.context(deadline_s))
     return Exchange(outcomes=outcomes, taken=server.taken, connections=server.connections)
 

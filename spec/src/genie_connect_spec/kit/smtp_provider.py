@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
 from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.provider import HandedOver, Happenings, ServerThread
@@ -26,7 +27,7 @@ from genie_connect_spec.smtp_script import (
     Script,
     rules_of,
 )
-from genie_connect_spec.smtp_server import ScriptedSmtpServer
+from genie_connect_spec.smtp_server import ScriptedSmtpOptions, ScriptedSmtpServer
 
 # What each behaviour does at which stage; TRUNCATED says 250 without the end of its line.
 _AT: Final[Mapping[Behaviour, Mapping[str, Action]]] = {
@@ -47,15 +48,18 @@ _STAGES: Final = ("ehlo", "auth", "mail", "final")
 
 
 class SmtpProvider:
-    """The server, which takes any credentials unless it is told otherwise."""
+    """The server, which takes any credentials unless it is told otherwise.
 
-    def __init__(self) -> None:
+    Its options are those of ``ScriptedSmtpServer``.
+    """
+
+    def __init__(self, **options: Unpack[ScriptedSmtpOptions]) -> None:
         self._behaviour = Behaviour.NORMAL
         self._everywhere = False
         self._happenings = Happenings()
         self._thread = ServerThread("kit SMTP provider")
         self._usual = tuple(Rule(stage=stage, action=Decide(self._deciding(stage))) for stage in _STAGES)
-        self._server = ScriptedSmtpServer(self._usual)
+        self._server = ScriptedSmtpServer(self._usual, **options)
         self.host = self._server.host
         self.port = 0
 
@@ -71,6 +75,11 @@ class SmtpProvider:
         with contextlib.ExitStack() as stack:
             stack.push(self._thread.__exit__)
             self._thread.run(self._server.close())
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority of its certificate. Raises ``ValueError`` where it does not encrypt."""
+        return self._server.ca_file
 
     @property
     def handed_over(self) -> list[HandedOver]:

@@ -14,7 +14,7 @@ from typing import Final
 from genie_connect.model.outcome import State
 from genie_connect_spec.kit.check import Force, check, needs
 from genie_connect_spec.kit.conversation import Exchange, exchange, offers, only_for, only_the, readers, server_of
-from genie_connect_spec.kit.letters import batch_of, letter
+from genie_connect_spec.kit.letters import Copy, batch_of, letter
 from genie_connect_spec.kit.rig import GRACE_S, Rig
 from genie_connect_spec.smtp_script import Action, Answer, Close, Garbage, Reply421, Reset, Rule, Say, on
 
@@ -159,3 +159,28 @@ async def a_batch_that_is_not_wanted_ends_soon(rig: Rig) -> None:
     seen = await _sent(rig, SERVERS[1], on("mail", Say(b"550 5.7.1 your address is blocked\r\n")))
     count = len(seen.lines("mail"))
     assert count <= MANY, f"every MAIL is refused, and {count} came for {MANY} copies"
+
+
+@check("GC-SMTP-049", after=("GC-SMTP-046",))
+async def connections_that_were_left_cost_nothing(rig: Rig) -> None:
+    """All of them at once, as where the server was started anew between two batches."""
+    needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
+    server = server_of(rig)
+    for offered in SERVERS:
+        server.forget()
+        server.play([offered])
+        async with rig.opened() as state:
+            for number, count in enumerate((MANY, 1, FEW)):
+                batch = await batch_of(
+                    letter(), [Copy(to=f"reader{number}{place:02}@example.com") for place in range(count)]
+                )
+                before = len(server.taken)
+                outcomes = await rig.send(state, batch)
+                lost = [outcome for outcome in outcomes if outcome.state is not State.ACCEPTED]
+                assert not lost, f"the server has ended every connection since the last batch: {lost[0]}"
+                times = len(server.taken) - before
+                assert times == count, f"{count} copies were handed over {times} times"
+                old = range(len(server.connections))
+                server.play(
+                    [offered, *(on(stage, Close(), connection=each) for stage in ("mail", "rset") for each in old)]
+                )

@@ -21,7 +21,7 @@ from genie_connect_spec.kit.conversation import PLAIN, exchange, offers, only_if
 from genie_connect_spec.kit.letters import batch_of, letter
 from genie_connect_spec.kit.rig import GRACE_S, Rig
 from genie_connect_spec.smtp_record import ConnectionRecord
-from genie_connect_spec.smtp_script import Say, ehlo_reply, on
+from genie_connect_spec.smtp_script import Answer, Garbage, Hang, Reply421, Say, ehlo_reply, on
 
 SENDS: Final = ("GC-SEND-001",)
 _DOMAIN: Final = re.compile(
@@ -334,6 +334,27 @@ async def a_host_is_a_host(rig: Rig) -> None:
         except SettingsError:
             continue
         raise AssertionError(f"the host {wrong!r} is taken")
+
+
+@check("GC-SMTP-037", after=SENDS)
+async def what_is_of_no_use_is_closed(rig: Rig) -> None:
+    """A server counts the connections it has, and lets in no more than so many."""
+    server = server_of(rig)
+    for rule in (on("quit", Hang()), on("quit", Say(b"221 2.0.0 good bye\r\n"))):
+        seen = await exchange(rig, [rule])
+        await _deserted(rig)
+        errors = [connection.error for connection in seen.connections if connection.error]
+        assert isinstance(rule.action, Hang) or not errors, f"the server says good-bye, and is cut off: {errors[0]}"
+    for stage in ("ehlo", "mail", "final"):
+        for action in (Garbage(), Answer(after=b"250 2.0.0 once more\r\n"), Reply421(close=False)):
+            server.forget()
+            server.play([on(stage, action)])
+            async with rig.opened() as state:
+                await rig.send(state, await batch_of(letter("reader00@example.com")), rig.context(3.0))
+                try:
+                    await server.deserted(GRACE_S)
+                except TimeoutError:
+                    raise AssertionError(f"{action} at the stage {stage}, and the connection stays open") from None
 
 
 def _behind_a_message(record: ConnectionRecord) -> bool:

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: each assertion says itself what is wrong.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
@@ -13,8 +14,10 @@ from typing import Any, Final
 from genie_connect.model.diagnosis import Status, Step
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
 from genie_connect_spec.kit.check import Force, check, needs
+from genie_connect_spec.kit.checks.failures import nowhere
 from genie_connect_spec.kit.conversation import PLAIN, Exchange, exchange, offers, readers, server_of
 from genie_connect_spec.kit.letters import letter
+from genie_connect_spec.kit.provider import relocated
 from genie_connect_spec.kit.rig import SHORT_S, Rig
 from genie_connect_spec.smtp_script import (
     Action,
@@ -300,6 +303,7 @@ async def a_test_message_that_is_refused_is_a_failed_step(rig: Rig) -> None:
     """Also where nobody knows whether it was taken."""
     needs(rig.declares("test.message"), "it does not declare test.message")
     to = "kit-tester@example.com"
+    codes = []
     for rule in (
         on("rcpt", Say(b"550 5.1.1 kit says no\r\n"), address=to),
         on("data", Say(b"554 5.3.4 kit says no\r\n")),
@@ -311,8 +315,10 @@ async def a_test_message_that_is_refused_is_a_failed_step(rig: Rig) -> None:
         said = f"{rule.action} at the stage {rule.stage}, and the test message"
         assert last.status is Status.FAIL, f"{said} is a step that ends as {last.status}"
         assert last.diagnosis is not None, f"{said} has no diagnosis"
+        codes.append(last.diagnosis.code)
         if isinstance(rule.action, Say):
             assert "kit says no" in (last.diagnosis.server_reply or ""), f"{said} does not tell the server's reply"
+    assert codes[-1] not in codes[:-1], f"a message that may have been taken has the code of a refusal: {codes[-1]}"
 
 
 @check("GC-SMTP-035", after=STEPS)
@@ -335,3 +341,75 @@ async def a_test_asks_for_the_sender(rig: Rig) -> None:
     assert odd[-1].status is Status.FAIL, f"the server cannot take the sender, and the test ends as {odd[-1].status}"
     assert len(told) <= len(asked), "there are more steps where the sender is refused as a recipient"
     assert all(step.diagnosis is not None for step in told if step.status in (Status.WARN, Status.FAIL))
+
+
+@check("GC-SMTP-038", force=Force.SHOULD, after=STEPS)
+async def a_diagnosis_says_where(rig: Rig) -> None:
+    """Whoever is asked for help asks first which server it was, and on which port."""
+    server = server_of(rig)
+    for rule in (on("banner", Say(b"554 5.7.1 kit says no\r\n")), on("ehlo", Garbage()), on("mail", Close())):
+        last = (await _steps(rig, rule))[-1]
+        assert last.diagnosis is not None, f"{rule.action} at the stage {rule.stage}, and there is no diagnosis"
+        evidence = last.diagnosis.evidence
+        said = f"{rule.action} at the stage {rule.stage}, and the evidence is {evidence!r}, without"
+        assert server.host in evidence, f"{said} the host"
+        assert str(server.port) in evidence, f"{said} the port"
+
+
+@check("GC-SMTP-039", force=Force.SHOULD, after=STEPS)
+async def mistakes_can_be_told_apart(rig: Rig) -> None:
+    """A wrong port, a port that wants TLS first, a server that is no mail server: each is put right in its own way."""
+    server = server_of(rig)
+    codes = {}
+    with nowhere() as (host, port):
+        rig.guard.allow(host, port)
+        steps = await rig.steps(rig.structured(relocated(rig.data, server, host, port)), deadline_s=3.0)
+        codes["nothing listens"] = _code(steps)
+    for what, rule in (
+        ("silence", on("banner", Hang())),
+        ("another protocol", on("banner", Garbage())),
+        ("the end", on("banner", Close())),
+        ("a refusal", on("banner", Say(b"554 5.7.1 kit says no\r\n"))),
+        ("a refusal of EHLO", on("ehlo", Say(b"554 5.7.1 kit says no\r\n"))),
+    ):
+        codes[what] = _code(await _steps(rig, rule, deadline_s=1.0))
+    assert len(set(codes.values())) == len(codes), f"what goes wrong cannot be told by the codes {codes}"
+    for stage, said in (("banner", _UNREADABLE[-1]), ("ehlo", _UNREADABLE[-1]), ("ehlo", _UNREADABLE[0])):
+        code = _code(await _steps(rig, on(stage, Say(said))))
+        assert code == codes["another protocol"], f"{said[:20]!r} at the stage {stage} has the code {code}"
+    for stage in ("ehlo", "mail"):
+        code = _code(await _steps(rig, on(stage, Close())))
+        assert code == codes["the end"], f"the server goes at the stage {stage}, and the code is {code}"
+
+
+def _code(steps: Sequence[Step]) -> str:
+    diagnosis = steps[-1].diagnosis
+    assert diagnosis is not None, f"the test ends as {steps[-1].status}, without a diagnosis"
+    return diagnosis.code
+
+
+@check("GC-SMTP-066", force=Force.SHOULD, after=SENDS)
+async def a_wait_that_is_named_is_kept(rig: Rig) -> None:
+    """The server knows better than any rule when it is worth coming back."""
+    for stage in ("rcpt", "final"):
+        for words, seconds in (("try again in 300 seconds", 300.0), ("try again in 5 minutes", 300.0)):
+            seen = await _said(rig, on(stage, Say(f"450 4.2.1 mailbox busy, {words}\r\n".encode())))
+            found = seen.outcomes[0].retry_after_s
+            assert found == seconds, f"the server says {words!r} at the stage {stage}, and retry_after_s is {found}"
+        seen = await _said(rig, on(stage, Say(b"550 5.2.1 mailbox closed, try again in 300 seconds\r\n")))
+        found = seen.outcomes[0].retry_after_s
+        assert found is None, f"the server refuses for good, and retry_after_s is {found}"
+
+
+@check("GC-SMTP-067", force=Force.SHOULD, after=("GC-SMTP-034",))
+async def a_test_message_can_be_found(rig: Rig) -> None:
+    """By its Message-ID in a mailbox, and by the server's name for it in a log."""
+    steps = await _steps(rig, on("final", Say(b"250 2.0.0 Ok: queued as 4Xyz1B2c3D\r\n")), send_to="kit@example.com")
+    (message,) = server_of(rig).taken
+    field = re.search(rb"(?im)^message-id:\s*(\S+)", message.data)
+    assert field is not None, "the test message has no Message-ID"
+    facts = {str(value) for step in steps for value in step.facts.values()}
+    for what, value in (("Message-ID", field[1].decode()), ("name", "4Xyz1B2c3D"), ("recipient", "kit@example.com")):
+        assert value in facts, f"no fact of a step is the {what} of the test message"
+    assert message.recipients == ("kit@example.com",), f"the test message went to {message.recipients}"
+    assert message.envelope_from == "shop@example.com", f"the test message came from {message.envelope_from}"
