@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from importlib import import_module
 from typing import Any
 from unittest.mock import patch
@@ -682,6 +682,13 @@ class TakesAnotherOldOne(Ours):
     replaced = {"send:_Sending._serve": served}
 
 
+@fails("GC-SMTP-068")
+class WaitsForEveryConnection(Ours):
+    """Ends when the last connection has been made, or cannot be."""
+
+    replaced = {"send:_Sending._idle": lambda sending: nullcontext()}
+
+
 # The way to TLS.
 
 
@@ -751,7 +758,6 @@ class ReadsOn(Ours):
         if reply is None:
             return None
         protocol._buffer[:] = parser._buffer
-        protocol.replies_read += 1
         protocol.last_reply = reply
         return SMTPResponse(reply.code, "\n".join(reply.lines))
 

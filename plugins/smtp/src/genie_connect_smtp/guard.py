@@ -24,14 +24,13 @@ class ExtraReply(Exception):
 class StrictProtocol(SMTPProtocol):
     """Reads each reply strictly and refuses what comes without having been asked for.
 
-    ``heard`` says whether the peer has sent anything at all, ``replies_read`` how many replies have been taken.
+    ``heard`` says whether the peer has sent anything at all; ``last_reply`` is the last that was read.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: GuardedClient) -> None:
         super().__init__(loop=loop, connection_lost_callback=client.lost)
         self.heard = False
         self.unasked = False
-        self.replies_read = 0
         self.last_reply: Reply | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -50,11 +49,10 @@ class StrictProtocol(SMTPProtocol):
         if reply is None:
             return None
         self._buffer.clear()
-        self.replies_read += 1
+        self.last_reply = reply
         if parser.pending:
             self.unasked = True
             raise ExtraReply
-        self.last_reply = reply
         return SMTPResponse(reply.code, "\n".join(reply.lines))
 
     async def command(self, *words: bytes) -> Reply:

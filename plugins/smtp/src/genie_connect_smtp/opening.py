@@ -195,7 +195,7 @@ class Opening:
         if "starttls" not in self.extensions:
             raise ConnectionFault(Stage.STARTTLS, Fault.STARTTLS_MISSING)
         protocol = self._protocol(Stage.STARTTLS)
-        before = protocol.replies_read
+        before = protocol.last_reply
         try:
             with _mapped(Stage.STARTTLS, self._client):
                 protocol.check_quiet()
@@ -204,7 +204,7 @@ class Opening:
                         tls_context=self._place.tls_context, server_hostname=self._settings.host, timeout=_LONG_S
                     )
         except ConnectionFault as fault:
-            raise _in_handshake(fault, answered=protocol.replies_read > before) from fault
+            raise _in_handshake(fault, answered=protocol.last_reply is not before) from fault
         if protocol.unasked or self._client.transport is None:
             fault_name = Fault.PLAINTEXT_AFTER_STARTTLS if protocol.unasked else Fault.TLS_INTERRUPTED
             raise ConnectionFault(Stage.TLS, fault_name)

@@ -8,6 +8,7 @@ PYTEST_DONT_REWRITE: each assertion says itself what is wrong.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from genie_connect_spec.kit.check import Force, check, needs
 from genie_connect_spec.kit.conversation import Exchange, exchange, offers, only_for, only_the, readers, server_of
 from genie_connect_spec.kit.letters import Copy, batch_of, letter
 from genie_connect_spec.kit.rig import GRACE_S, Rig
-from genie_connect_spec.smtp_script import Action, Answer, Close, Garbage, Reply421, Reset, Rule, Say, on
+from genie_connect_spec.smtp_script import Action, Answer, Close, Garbage, Hang, Reply421, Reset, Rule, Say, on
 
 SENDS: Final = ("GC-SEND-004",)
 MANY: Final = 20
@@ -184,3 +185,28 @@ async def connections_that_were_left_cost_nothing(rig: Rig) -> None:
                 server.play(
                     [offered, *(on(stage, Close(), connection=each) for stage in ("mail", "rset") for each in old)]
                 )
+
+
+@check("GC-SMTP-068", force=Force.SHOULD, after=("GC-SMTP-040",))
+async def a_send_ends_when_all_is_known(rig: Rig) -> None:
+    """A connection more that hangs in its making is nobody's concern once the others have sent everything."""
+    needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
+    server = server_of(rig)
+    for stage in ("banner", "ehlo"):
+        await server.deserted(GRACE_S)
+        server.forget()
+        server.play([SERVERS[2], *(on(stage, Hang(), connection=each) for each in range(1, 30))])
+        batch = await batch_of(letter(), [Copy(to=to) for to in readers(MANY)])
+        async with rig.opened() as state:
+            context = rig.context(4 * GRACE_S)
+            sending = asyncio.ensure_future(rig.send(state, batch, context))
+            try:
+                await server.received(MANY, 2 * GRACE_S)
+                await asyncio.wait([sending], timeout=GRACE_S)
+                ended = sending.done()
+            finally:
+                sending.cancel()
+                await asyncio.wait([sending])
+        assert ended, f"every copy is answered, and it waits for a connection that hangs at the stage {stage}"
+        lost = [outcome for outcome in sending.result() if outcome.state is not State.ACCEPTED]
+        assert not lost, f"one connection takes every copy, and the outcome is {lost[0]}"
