@@ -171,6 +171,10 @@ async def a_test_tells_what_to_publish(rig: Rig) -> None:
     """A signature whose key nobody can look up is none; the record is long, and nobody types it without a fault."""
     keys = _keys()
     to = "reader00@example.com"
+    with _signing(rig, keys[0]) as settings:
+        first = await rig.steps(settings)
+    wrong = [step for step in first if step.status in (Status.FAIL, Status.WARN)]
+    assert not wrong, f"the key is good, and the step {wrong[0].id} ends as {wrong[0].status}"
     with _signing(rig, *keys) as settings:
         steps = await rig.steps(settings, send_to=to if rig.declares("test.message") else None)
     told = {name: str(value) for step in steps for name, value in step.facts.items()}
