@@ -23,13 +23,14 @@ from genie_connect_smtp.auth import choose, sign_in
 from genie_connect_smtp.capabilities import effective
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.dkim import _keys
-from genie_connect_smtp.errors import ConnectionFault, Fault, ServerRefused
+from genie_connect_smtp.errors import ConnectionFault, Fault, ServerRefused, SmtpError
 from genie_connect_smtp.extensions import Extensions
 from genie_connect_smtp.feed import Feed
 from genie_connect_smtp.ladder import Ladder, Rung
 from genie_connect_smtp.opening import Opening
 from genie_connect_smtp.outcomes import BROKEN
 from genie_connect_smtp.outgoing import Outgoing
+from genie_connect_smtp.pool import Pool
 from genie_connect_smtp.replies import ReplyParser
 from genie_connect_smtp.send import _Sending
 from genie_connect_smtp.session import Session
@@ -680,6 +681,22 @@ class TakesAnotherOldOne(Ours):
         return False
 
     replaced = {"send:_Sending._serve": served}
+
+
+@fails("GC-SMTP-069")
+class KeepsPlacesForTheDead(Ours):
+    """Counts a connection that could not be made."""
+
+    @staticmethod
+    async def acquired(pool: Any, limits: Any, *, fresh: bool = False, real: Any = Pool.acquire) -> Any:
+        """One place fewer."""
+        try:
+            return await real(pool, limits, fresh=fresh)
+        except SmtpError:
+            await pool._slots.acquire()
+            raise
+
+    replaced = {"pool:Pool.acquire": acquired}
 
 
 @fails("GC-SMTP-068")

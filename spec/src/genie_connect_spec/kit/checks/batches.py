@@ -210,3 +210,20 @@ async def a_send_ends_when_all_is_known(rig: Rig) -> None:
         assert ended, f"every copy is answered, and it waits for a connection that hangs at the stage {stage}"
         lost = [outcome for outcome in sending.result() if outcome.state is not State.ACCEPTED]
         assert not lost, f"one connection takes every copy, and the outcome is {lost[0]}"
+
+
+@check("GC-SMTP-069", after=SENDS)
+async def connections_that_failed_count_no_more(rig: Rig) -> None:
+    """Whoever has room for so many connections has it still after so many could not be made."""
+    server = server_of(rig)
+    for rule in (on("banner", Close()), on("ehlo", Say(b"554 5.7.1 blocked\r\n")), on("mail", Close())):
+        await server.deserted(GRACE_S)
+        server.forget()
+        async with rig.opened() as state:
+            server.play([rule])
+            for _ in range(12):
+                await rig.send(state, await batch_of(letter("reader00@example.com")), rig.context(2.0))
+            server.play([])
+            (outcome,) = await rig.send(state, await batch_of(letter("reader01@example.com")), rig.context(GRACE_S))
+        said = f"{rule.action} at the stage {rule.stage} 12 times over, and then none"
+        assert outcome.state is State.ACCEPTED, f"{said}: the outcome is {outcome}"

@@ -166,6 +166,17 @@ async def international_addresses_go_where_they_are_taken(rig: Rig) -> None:
     seen = await exchange(rig, [offers("8BITMIME", "SMTPUTF8")], message=message)
     assert "SMTPUTF8" in seen.lines("mail")[0].upper(), "the address is not ASCII, and MAIL does not say SMTPUTF8"
     seen.agree()
+    if rig.declares("send.cc_bcc"):
+        # Nothing in the message is of the address: only the envelope is.
+        hidden = letter("reader00@example.com", bcc=["jörg@example.com"])
+        for offered, state in ((offers("SIZE"), State.REJECTED), (offers("SMTPUTF8"), State.ACCEPTED)):
+            seen = await exchange(rig, [offered], message=hidden)
+            assert seen.of("jörg@example.com").state is state, f"a blind copy: {seen.of('jörg@example.com')}"
+            assert seen.of("reader00@example.com").state is State.ACCEPTED, (
+                "a blind copy costs somebody else the message"
+            )
+            told = any("SMTPUTF8" in line.upper() for line in seen.lines("mail"))
+            assert told or state is State.REJECTED, "a blind copy is not ASCII, and MAIL does not say SMTPUTF8"
     sender = letter("reader00@example.com", from_="Jörg <jörg@example.com>")
     seen = await exchange(rig, [offers("SIZE")], message=sender)
     assert seen.outcomes[0].reason == "unsupported", f"the sender cannot be said to this server: {seen.outcomes[0]}"
