@@ -15,7 +15,13 @@ any other                 250
 A message over ``size_limit_bytes`` is refused, by the SIZE parameter of MAIL or else after its last byte.
 """
 
-from tests.integration.servers.base import NotInstalledError, RealServer, ServerFailedError, servers_folder
+from tests.integration.servers.base import (
+    LocalProgram,
+    NotInstalledError,
+    RealServer,
+    ServerFailedError,
+    servers_folder,
+)
 from tests.integration.servers.exim import Exim
 from tests.integration.servers.haraka import Haraka
 from tests.integration.servers.opensmtpd import OpenSMTPD
@@ -34,6 +40,7 @@ __all__ = [
     "Delivery",
     "Exim",
     "Haraka",
+    "LocalProgram",
     "NotInstalledError",
     "OpenSMTPD",
     "Postfix",
