@@ -83,3 +83,16 @@ def test_one_that_is_there_is_replaced_only_on_request(bare: Cli) -> None:
     data = bare.json(*add, "--priority", "3", "--replace")
     assert (data["priority"], data["settings"]["api_key"]) == (3, "env:ACME_KEY")
     assert bare.json("connections", "show", "main") == data
+
+
+def test_what_a_connection_in_the_store_can_do_is_shown(bare: Cli) -> None:
+    """By its name, as for one of the file; any other name is a connector's."""
+    relay = ("relay", "--connector", "smtp", "--set", "host=127.0.0.1", "--set", "security=none")
+    assert bare("connections", "add", *relay).exit_code == 0
+    shown = bare.json("capabilities", "relay")
+    assert (shown["connection"], shown["connector"]) == ("relay", "smtp")
+    assert "capabilities of the connection relay, as declared" in bare("capabilities", "relay").stderr
+    assert bare.json("capabilities", "smtp")["connection"] is None
+    asked = bare("capabilities", "smtp", "--ask")
+    assert (asked.exit_code, "no connection 'smtp'" in asked.stderr) == (ExitCode.ERROR, True), asked.stderr
+    assert bare("capabilities", "nobody").exit_code != 0

@@ -20,7 +20,7 @@ def configuration(options: Options) -> Config:
     """
     path = options.config_path
     if not path.exists():
-        if options.config is None and any(name.upper() == STORE_URL for name in os.environ):
+        if options.config is None and _names_store():
             return make_config({}, environment=os.environ)
         hint = f"genie-connect inbox prints one to begin with; name another file with --config or {CONFIG_VARIABLE}"
         raise ConfigurationError(f"there is no configuration file {path}", hint=hint)
@@ -28,8 +28,8 @@ def configuration(options: Options) -> Config:
 
 
 def configuration_if_any(options: Options) -> Config:
-    """The configuration, or an empty one where there is no file and none was named."""
-    if options.config is None and not options.config_path.exists():
+    """The configuration, or an empty one where there is no file, none was named, and the environment names no store."""
+    if options.config is None and not options.config_path.exists() and not _names_store():
         return Config()
     return configuration(options)
 
@@ -42,3 +42,7 @@ def open_host(options: Options) -> Host:
 def registry(config: Config) -> Registry:
     """The installed connectors that the configuration allows."""
     return Registry.discover(allow=config.allow, safe_mode=config.safe_mode)
+
+
+def _names_store() -> bool:
+    return any(name.upper() == STORE_URL for name in os.environ)

@@ -59,12 +59,13 @@ def connectors(options: Options) -> None:
 @click.option("--ask", is_flag=True, help="Ask the connection's server first, which delivers nothing.")
 @pass_options
 def capabilities(options: Options, name: str, full: bool, ask: bool) -> None:
-    """Show what a connector can do at the most, or what a configured connection can do."""
+    """Show what a connector can do at the most, or what a connection of the file or the store can do."""
     config = configuration_if_any(options)
-    is_connection = any(connection.name == name for connection in config.connections)
+    found = asyncio.run(_of_connection(config, name, ask))
+    is_connection = found is not None
     if ask and not is_connection:
         raise click.UsageError(f"there is no connection {name!r} whose server could be asked")
-    table = asyncio.run(_of_connection(config, name, ask)) if is_connection else registry(config)[name].capabilities()
+    table = registry(config)[name].capabilities() if found is None else found
     terminal = options.terminal
     if terminal.json:
         terminal.document(_table(table, connection=name if is_connection else None))
@@ -94,8 +95,13 @@ def schema(options: Options, connector: str, table: bool) -> None:
         options.terminal.document(handle.schema())
 
 
-async def _of_connection(config: Config, name: str, ask: bool) -> CapabilityTable:
-    async with Host.open(config) as host:
+async def _of_connection(config: Config, name: str, ask: bool) -> CapabilityTable | None:
+    """The table of a connection; ``None`` where neither the file nor the store has one of this name."""
+    if config.store is None and all(connection.name != name for connection in config.connections):
+        return None
+    async with Host.open(config, work=False) as host:
+        if all(connection.name != name for connection in host.connections()):
+            return None
         if ask:
             async for step in host.test(name):
                 if step.status is Status.FAIL and step.diagnosis is not None:
