@@ -114,7 +114,7 @@ class Cloudflare(ApiConnector[CloudflareSettings]):
         return {"authorization": f"Bearer {settings.api_token.reveal()}"}
 
     def account(self, settings: CloudflareSettings) -> Account:
-        """Whether the token is active; what it may do it does not say."""
+        """Whether the token is active; what it may do it does not say. Believed: the path."""
         return Account(path="/user/tokens/verify", field="api_token", facts=_token)
 
     def calls(self, job: Job, settings: CloudflareSettings) -> Iterable[Call]:

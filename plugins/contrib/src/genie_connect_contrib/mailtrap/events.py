@@ -37,7 +37,7 @@ CATEGORIES: Final = {
     "spam": Reason.CONTENT_REJECTED,
     "policy": Reason.POLICY,
 }
-"""The field ``bounce_category``, as far as it is documented by examples."""
+"""The field ``bounce_category``, as far as examples show it; believed, as is what the words mean."""
 
 
 def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> tuple[Event, ...]:

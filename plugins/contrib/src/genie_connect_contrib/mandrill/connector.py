@@ -132,7 +132,7 @@ class Mandrill(ApiConnector[MandrillSettings]):
     protected = frozenset({"key", "message"})
 
     def capabilities(self, settings: MandrillSettings | None) -> CapabilityTable:
-        """Believed: 25 MB, 1,000 recipients, tags of 50 characters; the rest as the OpenAPI description says."""
+        """Believed: 25 MB, 1,000 recipients, tags of 50 characters, 365 days; the rest as the description says."""
         return CapabilityTable(
             connector="mandrill",
             entries=(
