@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from docs.lines import lines
 from docs.of_code import api, commands, error_table, error_tree, exit_codes, fields, hooks
 from docs.tables import table
 from genie_connect import (
@@ -283,6 +284,7 @@ def _contract() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "lines-of-connectors": partial(lines, API_CONNECTORS),
     "smtp-capabilities": lambda: _short_table("smtp"),
     "smtp-all-capabilities": lambda: _full_table("smtp"),
     "smtp-settings": lambda: _settings("smtp"),

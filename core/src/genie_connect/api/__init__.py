@@ -24,15 +24,19 @@ from genie_connect.api.multipart import FilePart, multipart_call
 from genie_connect.api.oauth import TokenSource
 from genie_connect.api.oauth_connector import OAuthConnector, OAuthState
 from genie_connect.api.records import Entry, items_at, moment_of, outcomes_of, window_of
-from genie_connect.api.settings import ApiSettings
+from genie_connect.api.rows import MIB, SUPPRESSIONS, event_rows
+from genie_connect.api.settings import ApiSettings, credential
 from genie_connect.api.steps import Account
 from genie_connect.api.tokens import Tokens, tokens_of
+from genie_connect.api.webhooks import WebhookConnector, webhook_secrets
 from genie_connect.model.event import ATTEMPT, MESSAGE_ID
 
 __all__ = [
     "ATTEMPT",
     "JSON",
     "MESSAGE_ID",
+    "MIB",
+    "SUPPRESSIONS",
     "Account",
     "ApiConnector",
     "ApiSettings",
@@ -49,8 +53,11 @@ __all__ = [
     "Said",
     "TokenSource",
     "Tokens",
+    "WebhookConnector",
+    "credential",
     "decoded",
     "encoded",
+    "event_rows",
     "filled",
     "items_at",
     "job_of",
@@ -62,6 +69,7 @@ __all__ = [
     "text_at",
     "tokens_of",
     "verdicts",
+    "webhook_secrets",
     "window_of",
     "with_options",
 ]

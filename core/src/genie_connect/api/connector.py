@@ -9,22 +9,23 @@ how an answer becomes results, what its errors mean.
         info = ConnectorInfo(id="acme", title="Acme", kind=Kind.API, settings_class=AcmeSettings)
         urls = {"": "https://api.acme.example"}
         protected = frozenset({"from", "to"})
+        bearer = "api_key"
 
-        def capabilities(self, settings): ...
-        def authorization(self, settings):
-            return {"authorization": f"Bearer {settings.api_key.reveal()}"}
+        def capabilities(self, settings):
+            return self.table(settings, yes("send.transactional", max_recipients=50), ...)
 
         def calls(self, job, settings):
             for copy in job.copies:
                 body = {"from": str(job.sender), "to": [str(address) for address in copy.to], ...}
-                yield json_call("/send", with_options(body, job.options, self.protected), [copy])
+                yield json_call("/send", self.body(job, body), [copy])
 
         def results(self, call, response):
             return [Result(provider_id=text_at(decoded(response), "id"))]
 
     connector = Acme()
 
-The entry point names the object: ``acme = "acme_connect:connector"``.
+The entry point names the object: ``acme = "acme_connect:connector"``. A provider with webhooks inherits from
+``WebhookConnector``.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
-from genie_connect.api.call import Call, Result, Said, decoded, object_in, text_at
+from genie_connect.api.call import Call, Result, Said, decoded, filled, object_in, text_at, with_options
 from genie_connect.api.job import Copy, Job, job_of
 from genie_connect.api.refusals import not_shown, unreadable
+from genie_connect.api.rows import COMMON
 from genie_connect.api.settings import ApiSettings
 from genie_connect.api.steps import Account, account_step, message_step, secret_step
 from genie_connect.contract import ConnectorInfo, Runtime, SendContext, TestContext
-from genie_connect.errors import SecretUnavailable, ValidationError
+from genie_connect.errors import Problem, SecretUnavailable, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import (
     HttpClient,
@@ -63,11 +65,12 @@ from genie_connect.http import (
 from genie_connect.http.outcomes import UNKNOWN
 from genie_connect.model.address import Address
 from genie_connect.model.batch import Batch
-from genie_connect.model.capability import CapabilityTable
+from genie_connect.model.capability import Capability, CapabilityTable
 from genie_connect.model.diagnosis import Status, Step
 from genie_connect.model.frozen import EMPTY
 from genie_connect.model.message import Message
 from genie_connect.model.outcome import Outcome, Retry, Scope, State
+from genie_connect.model.secret import Secret
 
 S = TypeVar("S", bound=ApiSettings)
 
@@ -105,6 +108,12 @@ class ApiConnector(Generic[S]):
     """Fields of the request that no provider option may touch: recipients, sender, credentials."""
     needs_to: ClassVar[bool] = True
     """Whether a request without anybody in To is refused."""
+    needs_subject: ClassVar[bool] = False
+    """Whether a message with an empty subject is refused, unless a template has one."""
+    needs_body: ClassVar[bool] = False
+    """Whether a message with neither text nor HTML is refused, unless a template has some."""
+    bearer: ClassVar[str] = ""
+    """The setting whose secret goes along as a bearer token."""
     parallel: ClassVar[int] = 4
     """How many requests of one batch are under way at a time."""
 
@@ -114,7 +123,21 @@ class ApiConnector(Generic[S]):
 
     def authorization(self, settings: S) -> Mapping[str, str]:
         """The header fields that carry the credentials. Raises ``SecretUnavailable``."""
-        raise NotImplementedError
+        if not self.bearer:
+            raise NotImplementedError
+        secret: Secret = getattr(settings, self.bearer)
+        return {"authorization": f"Bearer {secret.reveal()}"}
+
+    def problems(self, job: Job, settings: S) -> Iterable[Problem]:
+        """What the provider does not take in this message, so that it is refused before any request."""
+        message = job.message
+        if message.template is not None:
+            return
+        if self.needs_subject and not message.subject:
+            yield Problem("subject", f"is empty, and {self.info.title} takes no such message", "give one")
+        if self.needs_body and not message.text and not message.html:
+            cause = f"is empty, and {self.info.title} takes no message without a body"
+            yield Problem("text", cause, "give a text")
 
     def calls(self, job: Job, settings: S) -> Iterable[Call]:
         """The requests that hand the copies over, each copy in one of them. No I/O.
@@ -133,6 +156,20 @@ class ApiConnector(Generic[S]):
         word = text_at(data, "name") or text_at(data, "code") or text_at(data, "error_code")
         text = text_at(data, "message") or text_at(data, "error", "message") or text_at(data, "error")
         return Said(word=word or "", text=text)
+
+    def table(self, settings: S | None, *entries: Capability) -> CapabilityTable:
+        """A table of these entries, with the rows for webhooks and those that all tables have."""
+        named = {entry.name for entry in entries}
+        common = [entry for entry in (*self.event_rows(settings), *COMMON) if entry.name not in named]
+        return CapabilityTable(connector=self.info.id, entries=(*entries, *common))
+
+    def event_rows(self, settings: S | None) -> tuple[Capability, ...]:
+        """The rows for webhooks; for ``WebhookConnector`` to give."""
+        return ()
+
+    def body(self, job: Job, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that hold something, with the message's provider options over them. Raises ``ValidationError``."""
+        return with_options(filled(fields), job.options, self.protected)
 
     def account(self, settings: S) -> Account | None:
         """The request that shows whether the credentials are good; ``None`` where the provider has none."""
@@ -270,7 +307,11 @@ class ApiConnector(Generic[S]):
         return results + [Result(verdict=UNKNOWN, text="the answer says nothing of this copy")] * short
 
     def _made(self, job: Job, settings: S) -> list[Call]:
-        return list(self.calls(job, settings)) if job.copies else []
+        if not job.copies:
+            return []
+        if problems := list(self.problems(job, settings)):
+            raise ValidationError(problems)
+        return list(self.calls(job, settings))
 
     def _with_to(self, job: Job, known: dict[tuple[int, str], Outcome]) -> Job:
         """The job without the copies that show nobody in To, whose outcomes are put into ``known``."""

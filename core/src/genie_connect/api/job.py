@@ -36,6 +36,11 @@ class File:
         """Whether the HTML shows it."""
         return self.content_id is not None
 
+    @property
+    def disposition(self) -> str:
+        """``inline`` or ``attachment`` (RFC 2183)."""
+        return "inline" if self.inline else "attachment"
+
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Copy:

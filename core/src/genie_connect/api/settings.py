@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Any
 
 from genie_connect.errors import Problem
 from genie_connect.http.target import Origin
@@ -16,6 +17,11 @@ def _url_problem(value: str | None) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def credential(*, title: str, help: str, example: str | None = None) -> Any:  # noqa: A002  # what a setting calls it
+    """A setting that has to be given and is secret: a key, a token, a password."""
+    return setting(title=title, help=help, group="auth", secret=True, example=example)
 
 
 @settings

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
     ApiConnector,
     ApiSettings,
@@ -19,6 +20,7 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    credential,
     filled,
     json_call,
     object_in,
@@ -33,7 +35,6 @@ from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, yes
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS
 
 URLS = {"": "https://api.cloudflare.com/client/v4"}
 MAX_HEADER_BYTES = 16_384
@@ -55,11 +56,9 @@ def _account_problem(value: str) -> str | None:
 class CloudflareSettings(ApiSettings):
     """Settings of a Cloudflare connection."""
 
-    api_token: Secret = setting(
+    api_token: Secret = credential(
         title="API token",
         help="Cloudflare > My Profile > API Tokens, with the right to send email.",
-        group="auth",
-        secret=True,
         example="env:CLOUDFLARE_API_TOKEN",
     )
     account_id: str = setting(
@@ -85,33 +84,22 @@ class Cloudflare(ApiConnector[CloudflareSettings]):
     )
     urls = URLS
     protected = frozenset({"from", "to", "cc", "bcc"})
+    bearer = "api_token"
 
     def capabilities(self, settings: CloudflareSettings | None) -> CapabilityTable:
         """Limits: https://developers.cloudflare.com/email-service/platform/limits/"""
-        return CapabilityTable(
-            connector="cloudflare",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=5 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", "one", max_addresses=1),
-                yes("send.headers", "16 KB in all"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=5 * MIB),
+            yes("send.attachments"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to", "one", max_addresses=1),
+            yes("send.headers", "16 KB in all"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.provider_options"),
         )
-
-    def authorization(self, settings: CloudflareSettings) -> Mapping[str, str]:
-        """The token as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_token.reveal()}"}
 
     def account(self, settings: CloudflareSettings) -> Account:
         """Whether the token is active; what it may do it does not say. Believed: the path."""

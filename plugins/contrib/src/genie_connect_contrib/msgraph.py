@@ -23,6 +23,7 @@ from genie_connect.api import (
     OAuthConnector,
     Result,
     Said,
+    credential,
     object_in,
     text_at,
     verdicts,
@@ -34,7 +35,7 @@ from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import KEPT, NO_SMTPUTF8, SUPPRESSIONS
+from genie_connect_contrib.shared import KEPT
 
 HOSTS = {
     "global": "https://graph.microsoft.com",
@@ -104,11 +105,9 @@ class MsgraphSettings(ApiSettings):
         group="auth",
         example="00001111-aaaa-2222-bbbb-3333cccc4444",
     )
-    client_secret: Secret = setting(
+    client_secret: Secret = credential(
         title="Client secret",
         help="Entra > App registrations > the app > Certificates & secrets: the value, not its ID.",
-        group="auth",
-        secret=True,
         example="env:MSGRAPH_CLIENT_SECRET",
     )
     mailbox: str = setting(
@@ -150,25 +149,18 @@ class Msgraph(OAuthConnector[MsgraphSettings]):
 
     def capabilities(self, settings: MsgraphSettings | None) -> CapabilityTable:
         """Believed: 500 recipients, 4 MB. See the page of the connector for what becomes of header fields."""
-        return CapabilityTable(
-            connector="msgraph",
-            entries=(
-                yes("send.transactional", max_recipients=500, max_message_bytes=MAX_MESSAGE_BYTES),
-                yes("send.broadcast", "30 messages a minute and 10,000 recipients a day for each mailbox"),
-                yes("send.attachments"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                conditional("send.headers", "Exchange may leave fields out, above all those that are not X-"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                NO_SMTPUTF8,
-                *KEPT,
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=500, max_message_bytes=MAX_MESSAGE_BYTES),
+            yes("send.broadcast", "30 messages a minute and 10,000 recipients a day for each mailbox"),
+            yes("send.attachments"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            conditional("send.headers", "Exchange may leave fields out, above all those that are not X-"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            *KEPT,
         )
 
     def token_url(self, settings: MsgraphSettings) -> str:

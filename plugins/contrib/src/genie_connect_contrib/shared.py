@@ -6,38 +6,19 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 
+from genie_connect.api import Copy
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
-from genie_connect.model.capability import Capability, host, no, yes
+from genie_connect.model.capability import host
 from genie_connect.model.event import MESSAGE_ID
 from genie_connect.model.frozen import EMPTY, FrozenMap
 
-SUPPRESSIONS = host("suppressions", support="GenieOS suppressions checked before send")
-"""The row of every table: the host's list comes first, whatever list the provider keeps."""
-NO_SMTPUTF8 = no("send.international_addresses", "the provider documents no address that is not ASCII")
-"""So such a copy goes by a connection that carries it (RFC 6531), and is not refused, or bent, over there."""
 KEPT = (
     host("send.tags", "kept in our own records; the recipient sees nothing"),
     host("send.metadata", "kept in our own records; the recipient sees nothing"),
 )
 """The rows for who takes a whole message, in which tags and metadata have no place."""
-MIB = 1024 * 1024
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,256}\Z")
-
-
-def events(configured: bool, *, signature: str = "", inbound: bool = False, note: str = "") -> tuple[Capability, ...]:
-    """The rows for webhooks. Without a secret nothing could be verified, so there are none.
-
-    ``signature`` names the scheme of a provider that signs; one that does not shares a secret with us.
-    """
-    if not configured:
-        return ()
-    rows = [yes("events.webhook", note or ("signed" if signature else "by a shared secret"))]
-    if signature:
-        rows.append(yes("events.signature", signature))
-    if inbound:
-        rows.append(yes("events.inbound"))
-    return tuple(rows)
 
 
 def email_name(address: Address) -> dict[str, str]:
@@ -48,6 +29,11 @@ def email_name(address: Address) -> dict[str, str]:
 def emails_names(addresses: Iterable[Address]) -> list[dict[str, str]]:
     """The same for several."""
     return [email_name(address) for address in addresses]
+
+
+def to_cc_bcc(copy: Copy) -> dict[str, list[dict[str, str]]]:
+    """Whom the copy has to reach, so written, by the field that shows them."""
+    return {"to": emails_names(copy.to), "cc": emails_names(copy.cc), "bcc": emails_names(copy.bcc)}
 
 
 def mailboxes(addresses: Iterable[Address]) -> list[str]:

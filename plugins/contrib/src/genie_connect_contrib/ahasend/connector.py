@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     Call,
     Copy,
@@ -20,6 +20,8 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
     filled,
     json_call,
@@ -27,20 +29,16 @@ from genie_connect.api import (
     text_at,
     tokens_of,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
-from genie_connect.hookspecs import hookimpl
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, yes
-from genie_connect.model.event import Event
 from genie_connect.model.merge import Texts
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import email_name, to_cc_bcc
 
 URLS = {"": "https://api.ahasend.com"}
 MAX_BATCH = 100
@@ -60,11 +58,9 @@ def _account_problem(value: str) -> str | None:
 class AhaSendSettings(ApiSettings):
     """Settings of an AhaSend connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="AhaSend > Credentials, for version 2 of the API, with the right messages:send.",
-        group="auth",
-        secret=True,
         example="env:AHASEND_API_KEY",
     )
     account_id: str = setting(
@@ -88,7 +84,7 @@ class AhaSendSettings(ApiSettings):
     previous_inbound_secret: Secret | None = previous_secret(raw_key, title="Previous inbound signing secret")
 
 
-class AhaSend(ApiConnector[AhaSendSettings]):
+class AhaSend(WebhookConnector[AhaSendSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -102,45 +98,34 @@ class AhaSend(ApiConnector[AhaSendSettings]):
     )
     urls = URLS
     statuses = STATUSES
+    needs_subject = True
+    needs_body = True
     protected = frozenset({"from", "recipients", "to", "cc", "bcc"})
+    bearer = "api_key"
+    parser = "genie_connect_contrib.ahasend.events"
+    signature = "Standard Webhooks"
+    inbound = True
 
     def capabilities(self, settings: AhaSendSettings | None) -> CapabilityTable:
         """As the OpenAPI description says. Believed: 25 MB in all."""
-        return CapabilityTable(
-            connector="ahasend",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=25 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.amp"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", "one", max_addresses=1),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_BATCH),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.idempotency", "for 24 hours"),
-                yes("send.tags"),
-                yes("send.schedule", max_ahead_s=7 * 86_400),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(
-                    settings is None or bool(settings.webhook_secret or settings.inbound_secret),
-                    signature="Standard Webhooks",
-                    inbound=True,
-                ),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=25 * MIB),
+            yes("send.attachments", "beside a text or HTML body"),
+            yes("send.inline_images"),
+            yes("send.amp"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to", "one", max_addresses=1),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_BATCH),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.idempotency", "for 24 hours"),
+            yes("send.tags"),
+            yes("send.schedule", max_ahead_s=7 * 86_400),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
         )
-
-    def authorization(self, settings: AhaSendSettings) -> Mapping[str, str]:
-        """The API key as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_key.reveal()}"}
 
     def account(self, settings: AhaSendSettings) -> Account:
         """Whether the key is one; of the account it says nothing."""
@@ -148,7 +133,6 @@ class AhaSend(ApiConnector[AhaSendSettings]):
 
     def calls(self, job: Job, settings: AhaSendSettings) -> Iterable[Call]:
         """Copies that are the same for each recipient in one call; others as conversations, one by one."""
-        _check(job)
         path = f"/v2/accounts/{settings.account_id}/messages"
         shared = _shared(job, settings)
         if len(job.copies) > 1 and _alike(job):
@@ -157,8 +141,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
             yield self._call(path, body, job, job.copies)
             return
         for copy in job.copies:
-            to = {"to": emails_names(copy.to), "cc": emails_names(copy.cc), "bcc": emails_names(copy.bcc)}
-            body = shared | _texts(copy.texts) | to | {"headers": copy.headers}
+            body = shared | _texts(copy.texts) | to_cc_bcc(copy) | {"headers": copy.headers}
             yield self._call(f"{path}/conversation", body, job, (copy,))
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
@@ -177,32 +160,7 @@ class AhaSend(ApiConnector[AhaSendSettings]):
     def _call(self, path: str, body: Mapping[str, Any], job: Job, copies: Sequence[Copy]) -> Call:
         key = job.key(*copies, longest=MAX_KEY_CHARACTERS)
         headers = {} if key is None else {"idempotency-key": key}
-        return json_call(path, with_options(filled(body), job.options, self.protected), copies, headers)
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: AhaSendSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events, and messages of routes."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.ahasend.events import parse_webhook
-
-        return parse_webhook(_secrets(settings), request)
-
-
-def _secrets(settings: AhaSendSettings) -> Sequence[Secret | None]:
-    # One endpoint has both, and either may post only what AhaSend signed with it.
-    current = (settings.webhook_secret, settings.inbound_secret)
-    return (*current, settings.previous_webhook_secret, settings.previous_inbound_secret)
-
-
-def _check(job: Job) -> None:
-    """Raise ``ValidationError`` for what AhaSend refuses."""
-    problems: list[Problem] = []
-    if not job.message.subject:
-        problems.append(Problem("subject", "is empty, and AhaSend takes no such message", "give one"))
-    if not job.message.text and not job.message.html:
-        problems.append(Problem("text", "is empty, and AhaSend takes no message without a body", "give a text"))
-    if problems:
-        raise ValidationError(problems)
+        return json_call(path, self.body(job, body), copies, headers)
 
 
 def _alike(job: Job) -> bool:
@@ -239,9 +197,8 @@ def _texts(texts: Texts) -> dict[str, Any]:
 
 def _attachment(file: File) -> dict[str, Any]:
     attachment = {"base64": True, "data": file.content, "content_type": file.content_type, "file_name": file.filename}
-    if file.content_id is None:
-        return attachment | {"content_disposition": "attachment"}
-    return attachment | {"content_disposition": "inline", "content_id": f"<{file.content_id}>"}
+    attachment["content_disposition"] = file.disposition
+    return attachment | {"content_id": f"<{file.content_id}>"} if file.content_id else attachment
 
 
 def _result(answer: Any) -> Result:

@@ -11,13 +11,13 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from email.utils import format_datetime
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -26,26 +26,24 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
     filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, SendContext, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind, SendContext
 from genie_connect.errors import SecretUnavailable, ValidationError
-from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.http.target import Origin
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events
 
 VERSION = "api-version=2025-09-01"
 _RESOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9-]{2,20})?\Z", re.IGNORECASE)
@@ -78,18 +76,16 @@ class AzureSettings(ApiSettings):
         example="acme.europe",
         check=_resource_problem,
     )
-    access_key: Secret = setting(
+    access_key: Secret = credential(
         title="Access key",
         help="Azure portal > the Communication Services resource > Keys. Either of the two, in base64.",
-        group="auth",
-        secret=True,
         example="env:AZURE_COMMUNICATION_KEY",
     )
     webhook_secret: Secret | None = shared_secret()
     previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
-class Azure(ApiConnector[AzureSettings]):
+class Azure(WebhookConnector[AzureSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -102,32 +98,25 @@ class Azure(ApiConnector[AzureSettings]):
         asks_permission=True,
     )
     errors = ERRORS
+    needs_body = True
     protected = frozenset({"senderAddress", "recipients"})
+    parser = "genie_connect_contrib.azure.events"
 
     def capabilities(self, settings: AzureSettings | None) -> CapabilityTable:
         """As the API's description says. Believed: 50 recipients."""
-        return CapabilityTable(
-            connector="azure",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=10 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body; some file types are refused"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                conditional("send.track_opens", "on or off together with clicks, where the domain tracks"),
-                conditional("send.track_clicks", "on or off together with opens, where the domain tracks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret)),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=10 * MIB),
+            yes("send.attachments", "beside a text or HTML body; some file types are refused"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            conditional("send.track_opens", "on or off together with clicks, where the domain tracks"),
+            conditional("send.track_clicks", "on or off together with opens, where the domain tracks"),
+            yes("send.provider_options"),
         )
 
     def url(self, settings: AzureSettings) -> str:
@@ -163,8 +152,6 @@ class Azure(ApiConnector[AzureSettings]):
     def calls(self, job: Job, settings: AzureSettings) -> Iterable[Call]:
         """One copy in each. The operation has an id of ours, the same for the same copy of a send."""
         message = job.message
-        if not message.text and not message.html:
-            raise ValidationError.single("text", "is empty, and Azure takes no message without a body", "give a text")
         if None not in (message.track_opens, message.track_clicks) and message.track_opens != message.track_clicks:
             raise ValidationError.single("track_clicks", "is not as track_opens, and Azure has one switch", "say one")
         tracked = message.track_opens if message.track_clicks is None else message.track_clicks
@@ -176,7 +163,7 @@ class Azure(ApiConnector[AzureSettings]):
         }
         for copy in job.copies:
             operation = str(uuid.uuid5(_OPERATIONS, f"{job.attempt_id} {copy.message_id}"))
-            body = with_options(filled(shared | _own(copy)), job.options, self.protected)
+            body = self.body(job, shared | _own(copy))
             yield json_call(f"/emails:send?{VERSION}", body, [copy], {"operation-id": operation})
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
@@ -194,14 +181,6 @@ class Azure(ApiConnector[AzureSettings]):
         """``{"error": {"code": ..., "message": ...}}``."""
         data = object_in(response)
         return Said(word=text_at(data, "error", "code") or "", text=text_at(data, "error", "message"))
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: AzureSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events of Event Grid."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.azure.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _key(settings: AzureSettings) -> bytes:

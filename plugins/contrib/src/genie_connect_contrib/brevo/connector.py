@@ -13,8 +13,8 @@ from typing import Any
 from genie_connect.api import (
     ATTEMPT,
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -22,28 +22,28 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
     filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
 from genie_connect.model.capability import Capability, CapabilityTable, conditional, no, yes
-from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
 from genie_connect_contrib.brevo.lookup import look_up, tag_of
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import email_name, to_cc_bcc
 
 URLS = {"": "https://api.brevo.com/v3"}
 MAX_NAME_CHARACTERS = 70
@@ -71,11 +71,9 @@ ERRORS = {
 class BrevoSettings(ApiSettings):
     """Settings of a Brevo connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Brevo > SMTP & API > API Keys: the one for the API, not the one for SMTP.",
-        group="auth",
-        secret=True,
         example="env:BREVO_API_KEY",
     )
     check_only: bool = setting(
@@ -94,7 +92,7 @@ class BrevoSettings(ApiSettings):
     previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
-class Brevo(ApiConnector[BrevoSettings]):
+class Brevo(WebhookConnector[BrevoSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -108,35 +106,30 @@ class Brevo(ApiConnector[BrevoSettings]):
     )
     urls = URLS
     errors = ERRORS
+    needs_subject = True
+    needs_body = True
     protected = frozenset({"sender", "to", "cc", "bcc", "messageVersions"})
+    parser = "genie_connect_contrib.brevo.events"
+    inbound = True
 
     def capabilities(self, settings: BrevoSettings | None) -> CapabilityTable:
         """Believed: 20 MB in all, 72 hours ahead; the rest as the description and the SDK say."""
-        return CapabilityTable(
-            connector="brevo",
-            entries=(
-                yes("send.transactional", max_recipients=99, max_message_bytes=20 * MIB),
-                yes("send.broadcast"),
-                conditional("send.attachments", "beside a body; only file types that are on its list"),
-                no("send.inline_images", "Brevo has none"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", "one", max_addresses=1),
-                yes("send.headers"),
-                yes("send.batch", max_batch=1000, max_batch_bytes=20 * MIB),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.tags"),
-                conditional("send.metadata", f"in the header field {METADATA_HEADER}, which recipients can see"),
-                yes("send.schedule", max_ahead_s=72 * 3600),
-                yes("send.templates", "by number"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), inbound=True),
-                SUPPRESSIONS,
-                _lookup(settings),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=99, max_message_bytes=20 * MIB),
+            conditional("send.attachments", "beside a body; only file types that are on its list"),
+            no("send.inline_images", "Brevo has none"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to", "one", max_addresses=1),
+            yes("send.headers"),
+            yes("send.batch", max_batch=1000, max_batch_bytes=20 * MIB),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.tags"),
+            conditional("send.metadata", f"in the header field {METADATA_HEADER}, which recipients can see"),
+            yes("send.schedule", max_ahead_s=72 * 3600),
+            yes("send.templates", "by number"),
+            yes("send.provider_options"),
+            _lookup(settings),
         )
 
     def authorization(self, settings: BrevoSettings) -> Mapping[str, str]:
@@ -161,7 +154,7 @@ class Brevo(ApiConnector[BrevoSettings]):
             else:
                 body |= {name: value for name, value in _own(job, copies[0]).items() if name in _CONTENT}
                 body["messageVersions"] = [filled(_own(job, copy)) for copy in copies]
-            yield json_call("/smtp/email", with_options(filled(body), job.options, self.protected), copies)
+            yield json_call("/smtp/email", self.body(job, body), copies)
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
         """``{"messageId": ...}``, or ``messageIds`` in the order of the versions."""
@@ -183,14 +176,6 @@ class Brevo(ApiConnector[BrevoSettings]):
     async def connector_lookup(self, state: ApiState[BrevoSettings], attempt: Attempt) -> Sequence[Outcome]:
         """Whom Brevo took in an attempt, or refused afterwards, where attempts are tagged."""
         return await look_up(self, state, attempt)
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: BrevoSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events and inbound messages."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.brevo.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _lookup(settings: BrevoSettings | None) -> Capability:
@@ -226,9 +211,7 @@ def _own(job: Job, copy: Copy) -> dict[str, Any]:
     if not written and texts.text:
         written = f'<div style="white-space: pre-wrap">{html.escape(texts.text)}</div>'
     return {
-        "to": emails_names(copy.to),
-        "cc": emails_names(copy.cc),
-        "bcc": emails_names(copy.bcc),
+        **to_cc_bcc(copy),
         "subject": texts.subject,
         "htmlContent": written,
         "textContent": texts.text,
@@ -240,12 +223,7 @@ def _check(job: Job, headers: Mapping[str, str]) -> None:
     """Raise ``ValidationError`` for what Brevo refuses."""
     message = job.message
     problems: list[Problem] = []
-    if message.template is None:
-        if not message.subject:
-            problems.append(Problem("subject", "is empty, and Brevo takes no such message", "give one"))
-        if not message.text and not message.html:
-            problems.append(Problem("text", "is empty, and Brevo takes no message without a body", "give a text"))
-    elif not message.template.id.isdecimal():
+    if message.template is not None and not message.template.id.isdecimal():
         problems.append(Problem("template.id", "is not the number of a template at Brevo"))
     if any(not value.isascii() for value in headers.values()):
         problems.append(Problem("headers", "holds characters beyond ASCII, which Brevo does not take"))

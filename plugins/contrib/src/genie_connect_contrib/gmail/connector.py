@@ -38,7 +38,7 @@ from genie_connect.model.capability import CapabilityTable, yes
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
-from genie_connect_contrib.shared import KEPT, NO_SMTPUTF8, SUPPRESSIONS
+from genie_connect_contrib.shared import KEPT
 
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  # where tokens are had
 MAX_MESSAGE_BYTES = 36_700_160
@@ -160,26 +160,19 @@ class Gmail(OAuthConnector[GmailSettings]):
 
     def capabilities(self, settings: GmailSettings | None) -> CapabilityTable:
         """As the API's description says. Believed: 500 recipients."""
-        return CapabilityTable(
-            connector="gmail",
-            entries=(
-                yes("send.transactional", max_recipients=500, max_message_bytes=MAX_MESSAGE_BYTES),
-                yes("send.broadcast", "500 recipients a day for an account of Gmail, 2,000 for Workspace"),
-                yes("send.attachments"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.provider_options", "threadId and what else stands beside the message"),
-                NO_SMTPUTF8,
-                *KEPT,
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=500, max_message_bytes=MAX_MESSAGE_BYTES),
+            yes("send.broadcast", "500 recipients a day for an account of Gmail, 2,000 for Workspace"),
+            yes("send.attachments"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.provider_options", "threadId and what else stands beside the message"),
+            *KEPT,
         )
 
     def grant(self, settings: GmailSettings, now: datetime) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import attrs
 
+from genie_connect.api import SUPPRESSIONS
 from genie_connect.api.refusals import unreadable
 from genie_connect.contract import ConnectorInfo, Runtime, SendContext, TestContext
 from genie_connect.errors import ValidationError
@@ -42,7 +43,7 @@ from genie_connect_contrib.local.writing import (
     verdict_of,
     write_new,
 )
-from genie_connect_contrib.shared import KEPT, SUPPRESSIONS
+from genie_connect_contrib.shared import KEPT
 
 MAX_BATCH = 500
 

@@ -6,13 +6,14 @@ One request for each copy: the endpoint for many messages answers with the id of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from genie_connect import CapabilityTable, ConnectorInfo, Kind, Secret, setting, settings
 from genie_connect.api import (
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     Call,
     Copy,
@@ -20,28 +21,23 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     filled,
+    items_at,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
-from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
-from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
-from genie_connect.model.secret import Secret
-from genie_connect.model.settings import setting, settings
+from genie_connect.model.capability import conditional, yes
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import email_name, to_cc_bcc
 
 URLS = {"": "https://api.mailersend.com/v1"}
 _CODE = re.compile(r"#(MS[0-9]{5})")
-
 # MailerSend puts the code of an error at the end of its text: https://developers.mailersend.com/general.html#errors
 ERRORS = {
     "MS42207": verdicts.SENDER,
@@ -55,21 +51,13 @@ ERRORS = {
 class MailerSendSettings(ApiSettings):
     """Settings of a MailerSend connection."""
 
-    api_token: Secret = setting(
+    api_token: Secret = credential(
         title="API token",
         help="MailerSend > Integrations > API tokens, with the right to send.",
-        group="auth",
-        secret=True,
         example="env:MAILERSEND_TOKEN",
     )
-    custom_headers: bool = setting(
-        title="Own header fields",
-        help="Whether the account's plan allows them.",
-        default=False,
-    )
-    webhook_secret: Secret | None = signing_secret(
-        raw_key, help="MailerSend > your domain > Webhooks > Signing secret."
-    )
+    custom_headers: bool = setting(title="Own header fields", help="Whether the plan allows them.", default=False)
+    webhook_secret: Secret | None = signing_secret(raw_key, help="MailerSend > a domain > Webhooks > Signing secret.")
     previous_webhook_secret: Secret | None = previous_secret(raw_key)
     inbound_secret: Secret | None = signing_secret(
         raw_key, title="Inbound signing secret", help="MailerSend > your domain > Inbound routes > Secret."
@@ -77,7 +65,7 @@ class MailerSendSettings(ApiSettings):
     previous_inbound_secret: Secret | None = previous_secret(raw_key, title="Previous inbound signing secret")
 
 
-class MailerSend(ApiConnector[MailerSendSettings]):
+class MailerSend(WebhookConnector[MailerSendSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -91,61 +79,57 @@ class MailerSend(ApiConnector[MailerSendSettings]):
     )
     urls = URLS
     errors = ERRORS
+    needs_body = True
     protected = frozenset({"from", "to", "cc", "bcc"})
+    bearer = "api_token"
+    parser = "genie_connect_contrib.mailersend.events"
+    signature = "HMAC"
+    inbound = True
     parallel = 2
 
     def capabilities(self, settings: MailerSendSettings | None) -> CapabilityTable:
         """Believed: 25 MB in all; the rest as the SDK checks it."""
         headers = [conditional("send.headers", "where the plan allows them and custom_headers says so")]
-        return CapabilityTable(
-            connector="mailersend",
-            entries=(
-                yes(
-                    "send.transactional",
-                    max_recipients=50,
-                    max_message_bytes=25 * MIB,
-                ),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body; the type goes by the extension"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To", max_cc=10, max_bcc=10),
-                yes("send.reply_to", "one", max_addresses=1),
-                *(headers if settings is None or settings.custom_headers else ()),
-                yes("send.batch", "a request for each copy, two at a time", max_batch=20),
-                yes("send.merge", "filled in here, for each copy"),
-                # With webhooks, the fifth tag is our Message-ID: there is no other field that events give back.
-                yes("send.tags", max_tags=4 if settings and settings.webhook_secret else 5),
-                yes("send.schedule", max_ahead_s=72 * 3600),
-                yes("send.templates", "by id"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), signature="HMAC", inbound=True),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=25 * MIB),
+            yes("send.attachments", "beside a text or HTML body; the type goes by the extension"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To", max_cc=10, max_bcc=10),
+            yes("send.reply_to", "one", max_addresses=1),
+            *(headers if settings is None or settings.custom_headers else ()),
+            yes("send.batch", "a request for each copy, two at a time", max_batch=20),
+            yes("send.merge", "filled in here, for each copy"),
+            # With webhooks, the fifth tag is our Message-ID: there is no other field that events give back.
+            yes("send.tags", max_tags=4 if settings and settings.webhook_secret else 5),
+            yes("send.schedule", max_ahead_s=72 * 3600),
+            yes("send.templates", "by id"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
         )
-
-    def authorization(self, settings: MailerSendSettings) -> Mapping[str, str]:
-        """The token as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_token.reveal()}"}
 
     def account(self, settings: MailerSendSettings) -> Account:
         """What is left of the quota of requests; a token for sending alone may not ask."""
-        return Account(path="/api-quota", facts=_quota, unproven=_may_not_ask, field="api_token")
+        return Account(path="/api-quota", facts=_quota, unproven=lambda answer: answer.status == 403, field="api_token")
 
     def calls(self, job: Job, settings: MailerSendSettings) -> Iterable[Call]:
         """One copy in each."""
-        shared = _shared(job)
+        message = job.message
+        shared = {
+            "from": email_name(job.sender),
+            "reply_to": email_name(message.reply_to[0]) if message.reply_to else None,
+            "attachments": [_attachment(file) for file in job.files],
+            "template_id": message.template.id if message.template else None,
+            "send_at": int(message.send_at.timestamp()) if message.send_at else None,
+            "settings": filled({"track_opens": message.track_opens, "track_clicks": message.track_clicks}),
+        }
         for copy in job.copies:
             named = [f"{MESSAGE_ID}:{copy.message_id}"] if settings.webhook_secret else []
-            body = filled(shared | _own(job, copy) | {"tags": [*job.message.tags, *named]})
-            if job.message.template is None:
+            body = self.body(job, shared | _own(job, copy) | {"tags": [*message.tags, *named]})
+            if message.template is None:
                 body = {"subject": ""} | body
-            yield json_call("/email", with_options(body, job.options, self.protected), [copy])
+            yield json_call("/email", body, [copy])
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
         """202 with the id in a header field; warnings name recipients on MailerSend's own lists."""
@@ -153,13 +137,11 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         said = object_in(response)
         if provider_id is None and response.body.strip() and not said:
             return []  # another server's page
-        warnings = said.get("warnings")
         stopped: dict[str, Result] = {}
-        for warning in warnings if isinstance(warnings, list) else ():
-            named = warning.get("recipients") if isinstance(warning, dict) else None
-            for each in named if isinstance(named, list) else ():
-                refused = Result(verdict=verdicts.RECIPIENT_BLOCKED, text=text_at(warning, "warning"))
-                stopped[(text_at(each, "email") or "").lower()] = refused
+        for warning in items_at(said, "warnings"):
+            refused = Result(verdict=verdicts.RECIPIENT_BLOCKED, text=text_at(warning, "warning"))
+            named = items_at(warning, "recipients")
+            stopped |= {(text_at(each, "email") or "").lower(): refused for each in named}
         return [Result(provider_id=provider_id, each=stopped)]
 
     def said(self, response: Response) -> Said:
@@ -171,43 +153,11 @@ class MailerSend(ApiConnector[MailerSendSettings]):
         code = _CODE.search(text or "") or _CODE.search(text_at(data, "message") or "")
         return Said(word=code[1] if code else "", text=text)
 
-    @hookimpl
-    def connector_parse_webhook(self, settings: MailerSendSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events and inbound messages."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.mailersend.events import parse_webhook
-
-        return parse_webhook(_secrets(settings), request)
-
-
-def _secrets(settings: MailerSendSettings) -> Sequence[Secret | None]:
-    # One endpoint has both, and either may post only what MailerSend signed with it.
-    current = (settings.webhook_secret, settings.inbound_secret)
-    return (*current, settings.previous_webhook_secret, settings.previous_inbound_secret)
-
-
-def _shared(job: Job) -> dict[str, Any]:
-    message = job.message
-    if message.template is None and not message.text and not message.html:
-        cause = "is empty, and MailerSend takes no message without a body"
-        raise ValidationError([Problem("text", cause, "give a text")])
-    tracking = {"track_opens": message.track_opens, "track_clicks": message.track_clicks}
-    return {
-        "from": email_name(job.sender),
-        "reply_to": email_name(message.reply_to[0]) if message.reply_to else None,
-        "attachments": [_attachment(file) for file in job.files],
-        "template_id": message.template.id if message.template else None,
-        "send_at": int(message.send_at.timestamp()) if message.send_at else None,
-        "settings": {name: on for name, on in tracking.items() if on is not None},
-    }
-
 
 def _own(job: Job, copy: Copy) -> dict[str, Any]:
     texts, data = copy.texts, copy.template_data if job.message.template else {}
     return {
-        "to": emails_names(copy.to),
-        "cc": emails_names(copy.cc),
-        "bcc": emails_names(copy.bcc),
+        **to_cc_bcc(copy),
         "subject": texts.subject,
         "text": texts.text,
         "html": texts.html,
@@ -217,18 +167,12 @@ def _own(job: Job, copy: Copy) -> dict[str, Any]:
 
 
 def _attachment(file: File) -> dict[str, str]:
-    attachment = {"content": file.content, "filename": file.filename}
-    if file.content_id is None:
-        return attachment | {"disposition": "attachment"}
-    return attachment | {"disposition": "inline", "id": file.content_id}
+    attachment = {"content": file.content, "filename": file.filename, "disposition": file.disposition}
+    return attachment | {"id": file.content_id} if file.content_id else attachment
 
 
 def _quota(data: Any) -> Mapping[str, Any]:
     return {"requests_a_day": int(data["quota"]), "remaining": int(data["remaining"])}
-
-
-def _may_not_ask(response: Response) -> bool:
-    return response.status == 403
 
 
 connector = MailerSend()

@@ -16,7 +16,6 @@ from genie_connect.webhooks.events import UNKNOWN, Fields, Means, events_of
 from genie_connect.webhooks.inbound import arrived, parse_mime
 from genie_connect.webhooks.signatures import raw_key, signing_keys, verify_hmac_hex
 
-SIGNATURE: Final = "signature"
 _OURS: Final = f"{MESSAGE_ID}:"
 KINDS: Final = {
     "sent": Means(EventKind.SENT),
@@ -25,9 +24,7 @@ KINDS: Final = {
     "soft_bounced": Means(EventKind.BOUNCED, bounce=BounceClass.SOFT),
     "hard_bounced": Means(EventKind.BOUNCED, bounce=BounceClass.HARD),
     "opened": Means(EventKind.OPENED),
-    "opened_unique": Means(EventKind.OPENED),
     "clicked": Means(EventKind.CLICKED),
-    "clicked_unique": Means(EventKind.CLICKED),
     "unsubscribed": Means(EventKind.UNSUBSCRIBED),
     "spam_complaint": Means(EventKind.COMPLAINED),
 }
@@ -35,37 +32,30 @@ KINDS: Final = {
 
 def parse_webhook(secrets: Sequence[Secret | None], request: WebhookRequest) -> tuple[Event, ...]:
     """The event of a webhook that one of the secrets has signed. Raises ``WebhookRejected``, and nothing else."""
-    verify_hmac_hex(request, signing_keys(secrets, raw_key), header=SIGNATURE)
-
-    def read(item: Fields) -> Event:
-        return _arrived(item) if item.word("type") == "inbound.message" else _event(item)
-
-    return events_of(json_body(request, max_bytes=MAX_INBOUND_BYTES), read, request)
+    verify_hmac_hex(request, signing_keys(secrets, raw_key), header="signature")
+    return events_of(json_body(request, max_bytes=MAX_INBOUND_BYTES), _event, request)
 
 
 def _event(item: Fields) -> Event:
+    if item.word("type") == "inbound.message":
+        return _arrived(item)
     data = item.within("data")
     email, morph = data.within("email"), data.within("morph")
-    message_id, tags = _tags(email.texts("tags"))
+    tags = email.texts("tags")
     word = data.word("type") or item.word("type").removeprefix("activity.")
     return item.event(
-        KINDS.get(word, UNKNOWN),
+        KINDS.get(word.removesuffix("_unique"), UNKNOWN),
         id=data.text("id"),
-        time=data.iso("created_at") if data.get("created_at") is not None else item.iso("created_at"),
+        time=(item if data.get("created_at") is None else data).iso("created_at"),
         recipient=email.within("recipient").address("email"),
         provider_id=email.within("message").text("id"),
         reply=morph.text("reason") or morph.text("readable_reason"),
         url=morph.text("url"),
         user_agent=morph.text("user_agent"),
-        message_id=message_id,
-        tags=tags,
+        # Our Message-ID stands among the tags.
+        message_id=next((tag.removeprefix(_OURS) for tag in tags if tag.startswith(_OURS)), None),
+        tags=tuple([tag for tag in tags if not tag.startswith(_OURS)]),
     )
-
-
-def _tags(given: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """Our Message-ID, which stands among the tags, and the others."""
-    ours = [tag.removeprefix(_OURS) for tag in given if tag.startswith(_OURS)]
-    return (ours[0] if ours else None), tuple([tag for tag in given if not tag.startswith(_OURS)])
 
 
 def _arrived(item: Fields) -> Event:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from genie_connect.api import (
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -23,6 +23,8 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
     encoded,
     filled,
@@ -33,12 +35,11 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.plain_data import thawed
 from genie_connect.model.receipt import Attempt
@@ -47,7 +48,7 @@ from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
 from genie_connect_contrib.mailgun.lookup import look_up
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
+from genie_connect_contrib.shared import mailboxes
 
 URLS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 MAX_RECIPIENTS = 1000
@@ -77,11 +78,9 @@ def _domain_problem(value: str) -> str | None:
 class MailgunSettings(ApiSettings):
     """Settings of a Mailgun connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Mailgun > API keys, or the sending key of the domain.",
-        group="auth",
-        secret=True,
         example="env:MAILGUN_API_KEY",
     )
     domain: str = setting(
@@ -106,7 +105,7 @@ class MailgunSettings(ApiSettings):
     previous_webhook_secret: Secret | None = previous_secret(raw_key)
 
 
-class Mailgun(ApiConnector[MailgunSettings]):
+class Mailgun(WebhookConnector[MailgunSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -121,42 +120,32 @@ class Mailgun(ApiConnector[MailgunSettings]):
     urls = URLS
     errors = ERRORS
     protected = frozenset({"from", "to", "cc", "bcc", "h:from", "h:to", "h:cc", "h:bcc", "recipient-variables"})
+    parser = "genie_connect_contrib.mailgun.events"
+    signature = "HMAC"
+    inbound = True
+    event_note = "signed, but for the body"
 
     def capabilities(self, settings: MailgunSettings | None) -> CapabilityTable:
         """Believed: 25 MB in all, three tags; the rest as the OpenAPI description says."""
-        return CapabilityTable(
-            connector="mailgun",
-            entries=(
-                yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=25 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a body"),
-                yes("send.inline_images", "named by their Content-ID"),
-                yes("send.html"),
-                yes("send.amp"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_RECIPIENTS),
-                yes("send.merge", "filled in there, with values made here"),
-                yes("send.tags", max_tags=3, max_characters=128),
-                conditional("send.metadata", "as variables, which a header field shows to recipients"),
-                conditional("send.schedule", "three days, or seven by plan", max_ahead_s=7 * 86_400),
-                yes("send.templates"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(
-                    settings is None or bool(settings.webhook_secret),
-                    signature="HMAC",
-                    note="signed, but for the body",
-                    inbound=True,
-                ),
-                SUPPRESSIONS,
-                conditional("lookup", "where the key may read the domain's events"),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=25 * MIB),
+            yes("send.attachments", "beside a body"),
+            yes("send.inline_images", "named by their Content-ID"),
+            yes("send.amp"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_RECIPIENTS),
+            yes("send.merge", "filled in there, with values made here"),
+            yes("send.tags", max_tags=3, max_characters=128),
+            conditional("send.metadata", "as variables, which a header field shows to recipients"),
+            conditional("send.schedule", "three days, or seven by plan", max_ahead_s=7 * 86_400),
+            yes("send.templates"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            conditional("lookup", "where the key may read the domain's events"),
         )
 
     def authorization(self, settings: MailgunSettings) -> Mapping[str, str]:
@@ -211,14 +200,6 @@ class Mailgun(ApiConnector[MailgunSettings]):
     async def connector_lookup(self, state: ApiState[MailgunSettings], attempt: Attempt) -> Sequence[Outcome]:
         """Whom Mailgun took in an attempt, or refused afterwards, where the key may read events."""
         return await look_up(self, state, attempt)
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: MailgunSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events, and messages of routes."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.mailgun.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _form(job: Job, copies: Sequence[Copy], settings: MailgunSettings) -> dict[str, Any]:

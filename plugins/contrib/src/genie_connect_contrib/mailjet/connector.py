@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from genie_connect.api import (
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -22,27 +22,25 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     encoded,
-    filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
+from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.errors import Problem
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, yes
-from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events
 
 URLS = {"eu": "https://api.mailjet.com", "us": "https://api.us.mailjet.com"}
 MAX_BATCH = 50
@@ -59,18 +57,14 @@ ERRORS = {
 class MailjetSettings(ApiSettings):
     """Settings of a Mailjet connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Mailjet > Account > API Key Management: the public one.",
-        group="auth",
-        secret=True,
         example="env:MAILJET_API_KEY",
     )
-    secret_key: Secret = setting(
+    secret_key: Secret = credential(
         title="Secret key",
         help="The private one beside it.",
-        group="auth",
-        secret=True,
         example="env:MAILJET_SECRET_KEY",
     )
     region: Literal["eu", "us"] = setting(
@@ -89,7 +83,7 @@ class MailjetSettings(ApiSettings):
     previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
-class Mailjet(ApiConnector[MailjetSettings]):
+class Mailjet(WebhookConnector[MailjetSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -104,41 +98,35 @@ class Mailjet(ApiConnector[MailjetSettings]):
     urls = URLS
     errors = ERRORS
     itemised = (400,)
+    needs_body = True
     protected = frozenset({"From", "Sender", "To", "Cc", "Bcc", "Messages", "Globals"})
+    parser = "genie_connect_contrib.mailjet.events"
+    inbound = True
 
     def capabilities(self, settings: MailjetSettings | None) -> CapabilityTable:
         """As its documentation and the types of its SDK say."""
-        return CapabilityTable(
-            connector="mailjet",
-            entries=(
-                yes(
-                    "send.transactional",
-                    max_recipients=50,
-                    max_message_bytes=15 * MIB,
-                    max_subject_characters=255,
-                ),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", "one", max_addresses=1),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_BATCH),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.tags", "one, as a campaign", max_tags=1),
-                yes("send.metadata", "as the payload of events"),
-                yes("send.templates", "by number"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), inbound=True),
-                SUPPRESSIONS,
-                yes("lookup", "by the attempt's id as CustomID"),
-                yes("test.connection"),
-                yes("test.message"),
+        return self.table(
+            settings,
+            yes(
+                "send.transactional",
+                max_recipients=50,
+                max_message_bytes=15 * MIB,
+                max_subject_characters=255,
             ),
+            yes("send.attachments", "beside a text or HTML body"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to", "one", max_addresses=1),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_BATCH),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.tags", "one, as a campaign", max_tags=1),
+            yes("send.metadata", "as the payload of events"),
+            yes("send.templates", "by number"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            yes("lookup", "by the attempt's id as CustomID"),
         )
 
     def authorization(self, settings: MailjetSettings) -> Mapping[str, str]:
@@ -150,10 +138,16 @@ class Mailjet(ApiConnector[MailjetSettings]):
         """Whose the keys are."""
         return Account(path="/v3/REST/user", facts=_user, field="secret_key")
 
+    def problems(self, job: Job, settings: MailjetSettings) -> Iterable[Problem]:
+        """A template that has no number."""
+        yield from super().problems(job, settings)
+        if job.message.template is not None and not job.message.template.id.isdecimal():
+            yield Problem("template.id", "is not the number of a template at Mailjet")
+
     def calls(self, job: Job, settings: MailjetSettings) -> Iterable[Call]:
         """All copies in one call."""
         shared = _shared(job)
-        messages = [with_options(filled(shared | _own(job, copy)), job.options, self.protected) for copy in job.copies]
+        messages = [self.body(job, shared | _own(job, copy)) for copy in job.copies]
         body = {"Messages": messages} | ({"SandboxMode": True} if settings.check_only else {})
         yield json_call("/v3.1/send", body, job.copies)
 
@@ -200,25 +194,10 @@ class Mailjet(ApiConnector[MailjetSettings]):
         text = text_at(answer, "Errors", 0, "ErrorMessage")
         return Result(verdict=ERRORS.get(word, verdicts.MALFORMED), text=text)
 
-    @hookimpl
-    def connector_parse_webhook(self, settings: MailjetSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events, and messages of the Parse API."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.mailjet.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
-
 
 def _shared(job: Job) -> dict[str, Any]:
     message = job.message
-    problems: list[Problem] = []
     template = message.template
-    if template is None and not message.text and not message.html:
-        problems.append(Problem("text", "is empty, and Mailjet takes no message without a body", "give a text"))
-    if template is not None and not template.id.isdecimal():
-        problems.append(Problem("template.id", "is not the number of a template at Mailjet"))
-    if problems:
-        raise ValidationError(problems)
     return {
         "From": _mailbox(job.sender),
         "ReplyTo": _mailbox(message.reply_to[0]) if message.reply_to else None,

@@ -7,13 +7,13 @@ into a sandbox that delivers nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from genie_connect.api import (
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     Call,
     Copy,
@@ -21,25 +21,23 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
-    filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
-from genie_connect.hookspecs import hookimpl
+from genie_connect.contract import ConnectorInfo, Kind
+from genie_connect.errors import Problem
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import email_name, to_cc_bcc
 
 URLS = {
     "transactional": "https://send.api.mailtrap.io",
@@ -54,11 +52,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE
 class MailtrapSettings(ApiSettings):
     """Settings of a Mailtrap connection."""
 
-    api_token: Secret = setting(
+    api_token: Secret = credential(
         title="API token",
         help="Mailtrap > Sending Domains > Integration, or Settings > API Tokens.",
-        group="auth",
-        secret=True,
         example="env:MAILTRAP_TOKEN",
     )
     stream: Literal["transactional", "bulk", "sandbox"] = setting(
@@ -84,7 +80,7 @@ class MailtrapSettings(ApiSettings):
             yield Problem("sandbox_id", "is missing", "give the number of the sandbox")
 
 
-class Mailtrap(ApiConnector[MailtrapSettings]):
+class Mailtrap(WebhookConnector[MailtrapSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -97,42 +93,34 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
         quality="platinum",
     )
     urls = URLS
+    needs_subject = True
+    needs_body = True
     protected = frozenset({"from", "to", "cc", "bcc", "requests", "base"})
+    bearer = "api_token"
+    parser = "genie_connect_contrib.mailtrap.events"
+    signature = "HMAC"
 
     def capabilities(self, settings: MailtrapSettings | None) -> CapabilityTable:
         """As the OpenAPI description says; no size of a single message is published."""
-        return CapabilityTable(
-            connector="mailtrap",
-            entries=(
-                yes("send.transactional", max_recipients=1000, max_message_bytes=50 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to", "one", max_addresses=1),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * MIB),
-                yes("send.merge", "filled in here, for each copy"),
-                conditional("send.tags", "one, and none beside a template", max_tags=1, max_characters=255),
-                yes("send.metadata", "as custom variables"),
-                yes("send.templates", "by UUID; the subject is the template's"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), signature="HMAC"),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=1000, max_message_bytes=50 * MIB),
+            yes("send.attachments", "beside a text or HTML body"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to", "one", max_addresses=1),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * MIB),
+            yes("send.merge", "filled in here, for each copy"),
+            conditional("send.tags", "one, and none beside a template", max_tags=1, max_characters=255),
+            yes("send.metadata", "as custom variables"),
+            yes("send.templates", "by UUID; the subject is the template's"),
+            yes("send.provider_options"),
         )
 
     def url(self, settings: MailtrapSettings) -> str:
         """The host of the stream."""
         return URLS[settings.stream]
-
-    def authorization(self, settings: MailtrapSettings) -> Mapping[str, str]:
-        """The token as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_token.reveal()}"}
 
     def account(self, settings: MailtrapSettings) -> Account:
         """An empty message, which a good token has refused: what the account is stands on another host."""
@@ -140,10 +128,19 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
             path=_path("send", settings), method="POST", content=b"{}", proven=_is_incomplete, field="api_token"
         )
 
+    def problems(self, job: Job, settings: MailtrapSettings) -> Iterable[Problem]:
+        """What does not go with a template, or is none."""
+        yield from super().problems(job, settings)
+        if job.message.template is not None:
+            if job.message.subject or job.message.tags:
+                yield Problem("template", "has its own subject and category", "leave subject and tags out")
+            if not _UUID.match(job.message.template.id):
+                yield Problem("template.id", "is not the UUID of a template at Mailtrap")
+
     def calls(self, job: Job, settings: MailtrapSettings) -> Iterable[Call]:
         """One copy, or up to 500 in one call."""
         shared = _shared(job)
-        bodies = [with_options(filled(shared | _own(job, copy)), job.options, self.protected) for copy in job.copies]
+        bodies = [self.body(job, shared | _own(job, copy)) for copy in job.copies]
         if len(bodies) == 1:
             yield json_call(_path("send", settings), bodies[0], job.copies)
         else:
@@ -159,14 +156,6 @@ class Mailtrap(ApiConnector[MailtrapSettings]):
         """``{"errors": ["..."]}`` or ``{"error": "..."}``."""
         return Said(text=_text(object_in(response)))
 
-    @hookimpl
-    def connector_parse_webhook(self, settings: MailtrapSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.mailtrap.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
-
 
 def _path(operation: str, settings: MailtrapSettings) -> str:
     return f"/api/{operation}/{settings.sandbox_id}" if settings.stream == "sandbox" else f"/api/{operation}"
@@ -174,19 +163,6 @@ def _path(operation: str, settings: MailtrapSettings) -> str:
 
 def _shared(job: Job) -> dict[str, Any]:
     message = job.message
-    problems: list[Problem] = []
-    if message.template is None:
-        if not message.subject:
-            problems.append(Problem("subject", "is empty, and Mailtrap takes no such message", "give one"))
-        if not message.text and not message.html:
-            problems.append(Problem("text", "is empty, and Mailtrap takes no message without a body", "give a text"))
-    else:
-        if message.subject or message.tags:
-            problems.append(Problem("template", "has its own subject and category", "leave subject and tags out"))
-        if not _UUID.match(message.template.id):
-            problems.append(Problem("template.id", "is not the UUID of a template at Mailtrap"))
-    if problems:
-        raise ValidationError(problems)
     return {
         "from": email_name(job.sender),
         "reply_to": email_name(message.reply_to[0]) if message.reply_to else None,
@@ -199,9 +175,7 @@ def _shared(job: Job) -> dict[str, Any]:
 def _own(job: Job, copy: Copy) -> dict[str, Any]:
     texts = copy.texts
     return {
-        "to": emails_names(copy.to),
-        "cc": emails_names(copy.cc),
-        "bcc": emails_names(copy.bcc),
+        **to_cc_bcc(copy),
         "subject": texts.subject,
         "text": texts.text,
         "html": texts.html,
@@ -213,9 +187,8 @@ def _own(job: Job, copy: Copy) -> dict[str, Any]:
 
 def _attachment(file: File) -> dict[str, str]:
     attachment = {"content": file.content, "filename": file.filename, "type": file.content_type}
-    if file.content_id is None:
-        return attachment | {"disposition": "attachment"}
-    return attachment | {"disposition": "inline", "content_id": file.content_id}
+    attachment["disposition"] = file.disposition
+    return attachment | {"content_id": file.content_id} if file.content_id else attachment
 
 
 def _result(copy: Copy, answer: Any) -> Result:

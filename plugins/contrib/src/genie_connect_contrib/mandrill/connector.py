@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from genie_connect.api import (
     ATTEMPT,
     MESSAGE_ID,
+    MIB,
     Account,
     ApiConnector,
     ApiSettings,
@@ -20,8 +21,10 @@ from genie_connect.api import (
     Copy,
     Job,
     Result,
+    credential,
     decoded,
     encoded,
+    event_rows,
     filled,
     json_call,
     text_at,
@@ -39,7 +42,7 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import raw_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
+from genie_connect_contrib.shared import mailboxes
 
 URLS = {"": "https://mandrillapp.com/api/1.4"}
 
@@ -84,11 +87,9 @@ def _url_problem(value: str | None) -> str | None:
 class MandrillSettings(ApiSettings):
     """Settings of a Mandrill connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Mandrill > Settings > SMTP & API Info. A test key takes messages and delivers none.",
-        group="auth",
-        secret=True,
         example="env:MANDRILL_API_KEY",
     )
     subaccount: str | None = setting(
@@ -133,39 +134,31 @@ class Mandrill(ApiConnector[MandrillSettings]):
 
     def capabilities(self, settings: MandrillSettings | None) -> CapabilityTable:
         """Believed: 25 MB, 1,000 recipients, tags of 50 characters, 365 days; the rest as the description says."""
-        return CapabilityTable(
-            connector="mandrill",
-            entries=(
-                yes(
-                    "send.transactional",
-                    max_recipients=1000,
-                    max_message_bytes=25 * MIB,
-                ),
-                yes("send.broadcast"),
-                yes("send.attachments"),
-                yes("send.inline_images", "named by their Content-ID"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                conditional("send.tags", "none that begins with an underscore", max_characters=50),
-                yes("send.metadata"),
-                conditional("send.schedule", "where the account is paid for", max_ahead_s=365 * 86_400),
-                yes("send.templates", "by name"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options", "beside the message itself: ip_pool, async"),
-                NO_SMTPUTF8,
-                *events(
-                    settings is None or bool((settings.webhook_key or settings.inbound_key) and settings.webhook_url),
-                    signature="HMAC",
-                    inbound=True,
-                ),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
+        return self.table(
+            settings,
+            yes(
+                "send.transactional",
+                max_recipients=1000,
+                max_message_bytes=25 * MIB,
+            ),
+            yes("send.attachments"),
+            yes("send.inline_images", "named by their Content-ID"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            conditional("send.tags", "none that begins with an underscore", max_characters=50),
+            yes("send.metadata"),
+            conditional("send.schedule", "where the account is paid for", max_ahead_s=365 * 86_400),
+            yes("send.templates", "by name"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options", "beside the message itself: ip_pool, async"),
+            *event_rows(
+                settings is None or bool((settings.webhook_key or settings.inbound_key) and settings.webhook_url),
+                signature="HMAC",
+                inbound=True,
             ),
         )
 

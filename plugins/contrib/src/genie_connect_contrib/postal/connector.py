@@ -5,12 +5,12 @@ One request for each copy, with an id for each recipient. Its base URL is the op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     Call,
     Copy,
@@ -18,25 +18,22 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
-    filled,
+    WebhookConnector,
+    credential,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
-from genie_connect.hookspecs import hookimpl
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.http import Response
 from genie_connect.http.target import Origin, url_problem
 from genie_connect.model.capability import CapabilityTable, no, yes
-from genie_connect.model.event import Event
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import rsa_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
+from genie_connect_contrib.shared import mailboxes
 
 # https://apiv1.postalserver.io/controllers/send/message; the first three are those of the server itself.
 ERRORS = {
@@ -74,11 +71,9 @@ class PostalSettings(ApiSettings):
         example="https://postal.example.com",
         check=_server_problem,
     )
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Postal > the mail server > Credentials, of the type API.",
-        group="auth",
-        secret=True,
         example="env:POSTAL_API_KEY",
     )
     webhook_public_key: Secret | None = signing_secret(
@@ -89,7 +84,7 @@ class PostalSettings(ApiSettings):
     previous_webhook_public_key: Secret | None = previous_secret(rsa_key, title="Previous webhook public key")
 
 
-class Postal(ApiConnector[PostalSettings]):
+class Postal(WebhookConnector[PostalSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -102,31 +97,26 @@ class Postal(ApiConnector[PostalSettings]):
         quality="silver",
     )
     errors = ERRORS
+    needs_body = True
     protected = frozenset({"from", "sender", "to", "cc", "bcc"})
+    parser = "genie_connect_contrib.postal.events"
+    signature = "RSA"
+    inbound = True
 
     def capabilities(self, settings: PostalSettings | None) -> CapabilityTable:
         """As the server's source has it: 50 addresses in each field. Believed: 14 MB, which its operator may change."""
-        return CapabilityTable(
-            connector="postal",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=14 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body"),
-                no("send.inline_images", "its attachments have no Content-ID"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.tags", "one", max_tags=1),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_public_key), signature="RSA", inbound=True),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=14 * MIB),
+            yes("send.attachments", "beside a text or HTML body"),
+            no("send.inline_images", "its attachments have no Content-ID"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.tags", "one", max_tags=1),
+            yes("send.provider_options"),
         )
 
     def url(self, settings: PostalSettings) -> str:
@@ -144,8 +134,6 @@ class Postal(ApiConnector[PostalSettings]):
     def calls(self, job: Job, settings: PostalSettings) -> Iterable[Call]:
         """One copy in each."""
         message = job.message
-        if not message.text and not message.html:
-            raise ValidationError([Problem("text", "is empty, and Postal takes no message without a body", "give one")])
         shared = {
             "from": str(job.sender),
             "reply_to": ", ".join(mailboxes(message.reply_to)),
@@ -153,7 +141,7 @@ class Postal(ApiConnector[PostalSettings]):
             "attachments": [_attachment(file) for file in job.files],
         }
         for copy in job.copies:
-            body = with_options(filled(shared | _own(copy)), job.options, self.protected)
+            body = self.body(job, shared | _own(copy))
             yield json_call("/api/v1/send/message", body, [copy])
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
@@ -171,14 +159,6 @@ class Postal(ApiConnector[PostalSettings]):
         """The same, with another status."""
         data = object_in(response).get("data")
         return Said(word=text_at(data, "code") or "", text=text_at(data, "message"))
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: PostalSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events, and messages of routes."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.postal.events import parse_webhook
-
-        return parse_webhook((settings.webhook_public_key, settings.previous_webhook_public_key), request)
 
 
 def _result(copy: Copy, found: Mapping[str, Any]) -> Result:

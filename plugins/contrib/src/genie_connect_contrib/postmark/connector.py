@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from genie_connect.api import (
     ATTEMPT,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -23,27 +23,26 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
-    filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.message import Purpose
 from genie_connect.model.outcome import Outcome, State
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes
+from genie_connect_contrib.shared import mailboxes
 
 URLS = {"": "https://api.postmarkapp.com"}
 MAX_BATCH = 500
@@ -70,11 +69,9 @@ _INACTIVE = re.compile(r"inactive addresses: (.+?)\.?(?: Inactive|$)")
 class PostmarkSettings(ApiSettings):
     """Settings of a Postmark connection."""
 
-    server_token: Secret = setting(
+    server_token: Secret = credential(
         title="Server API token",
         help="Postmark > your server > API Tokens.",
-        group="auth",
-        secret=True,
         example="env:POSTMARK_TOKEN",
     )
     message_stream: str | None = setting(
@@ -93,7 +90,7 @@ class PostmarkSettings(ApiSettings):
     previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
-class Postmark(ApiConnector[PostmarkSettings]):
+class Postmark(WebhookConnector[PostmarkSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -107,37 +104,30 @@ class Postmark(ApiConnector[PostmarkSettings]):
     )
     urls = URLS
     protected = frozenset({"From", "To", "Cc", "Bcc", "Messages"})
+    parser = "genie_connect_contrib.postmark.events"
+    inbound = True
     errors = ERRORS
 
     def capabilities(self, settings: PostmarkSettings | None) -> CapabilityTable:
         """Limits: https://postmarkapp.com/developer/user-guide/send-email-with-api, encoded size."""
-        return CapabilityTable(
-            connector="postmark",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=10 * MIB, max_text_bytes=5 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body; some file types are refused"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * MIB),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.tags", "one", max_tags=1),
-                # Believed: ten entries, of which the attempt's id is one, names of 20 and values of 80 characters.
-                yes("send.metadata", max_entries=9, max_key_characters=20, max_value_characters=80),
-                yes("send.templates", "by id or alias; the subject is the template's"),
-                conditional("send.track_opens", "a server that tracks all opens cannot be told not to"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), inbound=True),
-                SUPPRESSIONS,
-                yes("lookup", "by the attempt's id in the metadata"),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=10 * MIB, max_text_bytes=5 * MIB),
+            yes("send.attachments", "beside a text or HTML body; some file types are refused"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_BATCH, max_batch_bytes=50 * MIB),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.tags", "one", max_tags=1),
+            # Believed: ten entries, of which the attempt's id is one, names of 20 and values of 80 characters.
+            yes("send.metadata", max_entries=9, max_key_characters=20, max_value_characters=80),
+            yes("send.templates", "by id or alias; the subject is the template's"),
+            conditional("send.track_opens", "a server that tracks all opens cannot be told not to"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            yes("lookup", "by the attempt's id in the metadata"),
         )
 
     def authorization(self, settings: PostmarkSettings) -> Mapping[str, str]:
@@ -152,7 +142,7 @@ class Postmark(ApiConnector[PostmarkSettings]):
         """One copy, or up to 500 in one call."""
         shared = _shared(job, settings)
         template = job.message.template is not None
-        bodies = [with_options(filled(shared | _own(job, copy)), job.options, self.protected) for copy in job.copies]
+        bodies = [self.body(job, shared | _own(job, copy)) for copy in job.copies]
         if template:
             bodies = [{"TemplateModel": {}} | body for body in bodies]
         if len(bodies) == 1:
@@ -172,14 +162,6 @@ class Postmark(ApiConnector[PostmarkSettings]):
         """``{"ErrorCode": 406, "Message": "..."}``."""
         data = object_in(response)
         return Said(word=text_at(data, "ErrorCode") or "", text=text_at(data, "Message"))
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: PostmarkSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events and inbound messages."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.postmark.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
     @hookimpl
     async def connector_lookup(self, state: ApiState[PostmarkSettings], attempt: Attempt) -> Sequence[Outcome]:

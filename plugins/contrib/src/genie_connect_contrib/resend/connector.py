@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -19,28 +19,27 @@ from genie_connect.api import (
     File,
     Job,
     Result,
+    WebhookConnector,
+    credential,
     decoded,
-    filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
-from genie_connect.model.settings import setting, settings
+from genie_connect.model.settings import settings
 from genie_connect.webhooks.settings import previous_secret, signing_secret
 from genie_connect.webhooks.signatures import signing_key
 from genie_connect_contrib.resend.lookup import look_up
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, mailboxes, message_id_word, tag_words
+from genie_connect_contrib.shared import mailboxes, message_id_word, tag_words
 
 URLS = {"": "https://api.resend.com"}
 MAX_BATCH = 100
@@ -76,18 +75,16 @@ ERRORS = {
 class ResendSettings(ApiSettings):
     """Settings of a Resend connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="Resend > API Keys. One that may only send is enough.",
-        group="auth",
-        secret=True,
         example="env:RESEND_API_KEY",
     )
     webhook_secret: Secret | None = signing_secret(signing_key, help="Resend > Webhooks > your endpoint.")
     previous_webhook_secret: Secret | None = previous_secret(signing_key)
 
 
-class Resend(ApiConnector[ResendSettings]):
+class Resend(WebhookConnector[ResendSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -102,40 +99,31 @@ class Resend(ApiConnector[ResendSettings]):
     urls = URLS
     errors = ERRORS
     protected = frozenset({"from", "to", "cc", "bcc"})
+    bearer = "api_key"
+    parser = "genie_connect_contrib.resend.events"
+    signature = "Standard Webhooks"
+    inbound = True
 
     def capabilities(self, settings: ResendSettings | None) -> CapabilityTable:
         """Believed: 40 MB after base64, 30 days ahead; the rest as the OpenAPI description says."""
-        return CapabilityTable(
-            connector="resend",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
-                yes("send.broadcast"),
-                conditional("send.attachments", "the extension of the file name has to fit the content type"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", "without files and without a time", max_batch=MAX_BATCH),
-                yes("send.merge", "filled in here, for each copy"),
-                yes("send.idempotency", "for 24 hours"),
-                conditional("send.tags", "letters, digits, _ and - only", max_characters=256),
-                conditional("send.metadata", "letters, digits, _ and - only", max_value_characters=256),
-                yes("send.schedule", max_ahead_s=30 * _DAY_S),
-                yes("send.templates", "by id; values are text or numbers"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), signature="Standard Webhooks", inbound=True),
-                SUPPRESSIONS,
-                conditional("lookup", "where the key has full access; among the latest 2,000 messages"),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
+            conditional("send.attachments", "the extension of the file name has to fit the content type"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", "without files and without a time", max_batch=MAX_BATCH),
+            yes("send.merge", "filled in here, for each copy"),
+            yes("send.idempotency", "for 24 hours"),
+            conditional("send.tags", "letters, digits, _ and - only", max_characters=256),
+            conditional("send.metadata", "letters, digits, _ and - only", max_value_characters=256),
+            yes("send.schedule", max_ahead_s=30 * _DAY_S),
+            yes("send.templates", "by id; values are text or numbers"),
+            yes("send.provider_options"),
+            conditional("lookup", "where the key has full access; among the latest 2,000 messages"),
         )
-
-    def authorization(self, settings: ResendSettings) -> Mapping[str, str]:
-        """The API key as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_key.reveal()}"}
 
     def account(self, settings: ResendSettings) -> Account:
         """The domains that may be sent from; a key for sending alone may not list them."""
@@ -144,7 +132,7 @@ class Resend(ApiConnector[ResendSettings]):
     def calls(self, job: Job, settings: ResendSettings) -> Iterable[Call]:
         """Several copies in one call, unless they have files or a time, which the batch endpoint does not take."""
         shared = _shared(job)
-        bodies = [with_options(filled(shared | _own(copy, job)), job.options, self.protected) for copy in job.copies]
+        bodies = [self.body(job, shared | _own(copy, job)) for copy in job.copies]
         if job.message.template is None:
             bodies = [{"subject": ""} | body for body in bodies]
         alone = len(bodies) == 1 or bool(job.files) or job.message.send_at is not None
@@ -163,14 +151,6 @@ class Resend(ApiConnector[ResendSettings]):
     async def connector_lookup(self, state: ApiState[ResendSettings], attempt: Attempt) -> Sequence[Outcome]:
         """Whom Resend took in an attempt, where the key may list messages."""
         return await look_up(self, state, attempt)
-
-    @hookimpl
-    def connector_parse_webhook(self, settings: ResendSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events, and word of inbound messages."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.resend.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
 
 
 def _key(job: Job, copies: tuple[Copy, ...]) -> Mapping[str, str]:

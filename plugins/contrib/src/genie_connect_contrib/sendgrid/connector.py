@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from genie_connect.api import (
     ATTEMPT,
     MESSAGE_ID,
+    MIB,
     Account,
     ApiConnector,
     ApiSettings,
@@ -24,6 +25,8 @@ from genie_connect.api import (
     Result,
     Said,
     Tokens,
+    credential,
+    event_rows,
     filled,
     json_call,
     object_in,
@@ -44,7 +47,7 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_secret, previous_shared_secret, shared_secret, signing_secret
 from genie_connect.webhooks.signatures import ecdsa_key
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, emails_names, events
+from genie_connect_contrib.shared import email_name, emails_names
 
 URLS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 MAX_RECIPIENTS = 1000
@@ -66,11 +69,9 @@ STATUSES = {413: verdicts.TOO_LARGE}
 class SendGridSettings(ApiSettings):
     """Settings of a SendGrid connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="SendGrid > Settings > API Keys, with the right Mail Send.",
-        group="auth",
-        secret=True,
         example="env:SENDGRID_API_KEY",
     )
     region: Literal["global", "eu"] = setting(
@@ -108,42 +109,33 @@ class SendGrid(ApiConnector[SendGridSettings]):
     urls = URLS
     errors = ERRORS
     statuses = STATUSES
+    needs_subject = True
+    needs_body = True
     protected = frozenset({"personalizations", "from"})
+    bearer = "api_key"
 
     def capabilities(self, settings: SendGridSettings | None) -> CapabilityTable:
         """Believed: 30 MB in all; the rest as the OpenAPI description and its guide say."""
-        return CapabilityTable(
-            connector="sendgrid",
-            entries=(
-                yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=30 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers"),
-                yes("send.batch", max_batch=MAX_RECIPIENTS),
-                yes("send.merge", "filled in there, with values made here"),
-                yes("send.tags", "as categories", max_tags=10, max_characters=255),
-                yes("send.metadata", "as custom arguments, 10,000 bytes in all"),
-                yes("send.schedule", max_ahead_s=72 * 3600),
-                yes("send.templates", "dynamic ones"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_public_key), signature="ECDSA", inbound=True),
-                SUPPRESSIONS,
-                conditional("lookup", "where the account has the add-on for its activity feed"),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=30 * MIB),
+            yes("send.attachments", "beside a text or HTML body"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers"),
+            yes("send.batch", max_batch=MAX_RECIPIENTS),
+            yes("send.merge", "filled in there, with values made here"),
+            yes("send.tags", "as categories", max_tags=10, max_characters=255),
+            yes("send.metadata", "as custom arguments, 10,000 bytes in all"),
+            yes("send.schedule", max_ahead_s=72 * 3600),
+            yes("send.templates", "dynamic ones"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            *event_rows(settings is None or bool(settings.webhook_public_key), signature="ECDSA", inbound=True),
+            conditional("lookup", "where the account has the add-on for its activity feed"),
         )
-
-    def authorization(self, settings: SendGridSettings) -> Mapping[str, str]:
-        """The API key as a bearer token."""
-        return {"authorization": f"Bearer {settings.api_key.reveal()}"}
 
     def account(self, settings: SendGridSettings) -> Account:
         """What the key may do."""
@@ -247,11 +239,6 @@ def _own(job: Job, copy: Copy, tokens: Tokens) -> dict[str, Any]:
 def _check(job: Job, body: Mapping[str, Any]) -> None:
     """Raise ``ValidationError`` for what SendGrid refuses."""
     problems: list[Problem] = []
-    if "template_id" not in body:
-        if "subject" not in body:
-            problems.append(Problem("subject", "is empty, and SendGrid takes no such message", "give one"))
-        if "content" not in body:
-            problems.append(Problem("text", "is empty, and SendGrid takes no message without a body", "give a text"))
     if any(not file.content for file in job.files):
         problems.append(Problem("attachments", "one is empty, and SendGrid takes no empty file", "leave it out"))
     if "template_id" in body and any("substitutions" in own for own in body["personalizations"]):

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from genie_connect.api import (
+    MIB,
     Account,
     ApiConnector,
     ApiSettings,
@@ -21,14 +22,15 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    credential,
     decoded,
     encoded,
+    event_rows,
     filled,
     json_call,
     object_in,
     text_at,
     verdicts,
-    with_options,
 )
 from genie_connect.contract import ConnectorInfo, Kind, SendContext, WebhookRequest
 from genie_connect.errors import Problem, ValidationError
@@ -43,7 +45,7 @@ from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.signatures import topic_arn
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, events, message_id_word, tag_words
+from genie_connect_contrib.shared import message_id_word, tag_words
 
 SERVICE = "ses"
 MAX_HEADER_CHARACTERS = 995
@@ -98,11 +100,9 @@ class SesSettings(ApiSettings):
         group="auth",
         example="AKIAIOSFODNN7EXAMPLE",
     )
-    secret_access_key: Secret = setting(
+    secret_access_key: Secret = credential(
         title="Secret access key",
         help="Shown once, when the access key is made.",
-        group="auth",
-        secret=True,
         example="env:AWS_SECRET_ACCESS_KEY",
     )
     session_token: Secret | None = setting(
@@ -154,34 +154,24 @@ class Ses(ApiConnector[SesSettings]):
 
     def capabilities(self, settings: SesSettings | None) -> CapabilityTable:
         """As the service's description and https://docs.aws.amazon.com/ses/latest/dg/quotas.html say."""
-        return CapabilityTable(
-            connector="ses",
-            entries=(
-                yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body; some file types are refused"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.cc_bcc"),
-                yes("send.reply_to"),
-                yes("send.headers", max_fields=15),
-                conditional("send.envelope_sender", "bounces are forwarded there; the return path stays that of SES"),
-                yes("send.batch", "a request for each copy, four at a time", max_batch=50),
-                yes("send.merge", "filled in here, for each copy"),
-                conditional("send.tags", "letters, digits, _ and - only; shown in events", max_characters=256),
-                conditional(
-                    "send.metadata", "letters, digits, _ and - only; shown in events", max_value_characters=256
-                ),
-                yes("send.templates", "by name or ARN; the subject is the template's"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_topics), signature="SNS", inbound=True),
-                SUPPRESSIONS,
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
+            yes("send.attachments", "beside a text or HTML body; some file types are refused"),
+            yes("send.inline_images"),
+            yes("send.cc_bcc"),
+            yes("send.reply_to"),
+            yes("send.headers", max_fields=15),
+            conditional("send.envelope_sender", "bounces are forwarded there; the return path stays that of SES"),
+            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes("send.merge", "filled in here, for each copy"),
+            conditional("send.tags", "letters, digits, _ and - only; shown in events", max_characters=256),
+            conditional("send.metadata", "letters, digits, _ and - only; shown in events", max_value_characters=256),
+            yes("send.templates", "by name or ARN; the subject is the template's"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            *event_rows(settings is None or bool(settings.webhook_topics), signature="SNS", inbound=True),
         )
 
     def url(self, settings: SesSettings) -> str:
@@ -224,9 +214,7 @@ class Ses(ApiConnector[SesSettings]):
         attachments = [_attachment(file) for file in job.files]
         for copy in job.copies:
             body = shared | _own(job, copy, attachments)
-            yield json_call(
-                "/v2/email/outbound-emails", with_options(filled(body), job.options, self.protected), [copy]
-            )
+            yield json_call("/v2/email/outbound-emails", self.body(job, body), [copy])
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
         """``{"MessageId": ...}``."""
@@ -344,7 +332,7 @@ def _attachment(file: File) -> dict[str, Any]:
         "ContentType": file.content_type,
         "RawContent": file.content,
         "ContentTransferEncoding": "BASE64",
-        "ContentDisposition": "INLINE" if file.inline else "ATTACHMENT",
+        "ContentDisposition": file.disposition.upper(),
     }
     return attachment | {"ContentId": file.content_id} if file.content_id else attachment
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from genie_connect.api import (
     ATTEMPT,
     MESSAGE_ID,
+    MIB,
     Account,
-    ApiConnector,
     ApiSettings,
     ApiState,
     Call,
@@ -21,6 +21,8 @@ from genie_connect.api import (
     Job,
     Result,
     Said,
+    WebhookConnector,
+    credential,
     decoded,
     filled,
     json_call,
@@ -30,12 +32,11 @@ from genie_connect.api import (
     verdicts,
     with_options,
 )
-from genie_connect.contract import ConnectorInfo, Kind, WebhookRequest
+from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.model.capability import CapabilityTable, conditional, yes
-from genie_connect.model.event import Event
 from genie_connect.model.merge import Texts
 from genie_connect.model.message import Purpose
 from genie_connect.model.outcome import Outcome
@@ -43,7 +44,7 @@ from genie_connect.model.receipt import Attempt
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
 from genie_connect.webhooks.settings import previous_shared_secret, shared_secret
-from genie_connect_contrib.shared import MIB, NO_SMTPUTF8, SUPPRESSIONS, email_name, events, mailboxes
+from genie_connect_contrib.shared import email_name, mailboxes
 from genie_connect_contrib.sparkpost.lookup import look_up
 
 URLS = {"us": "https://api.sparkpost.com/api/v1", "eu": "https://api.eu.sparkpost.com/api/v1"}
@@ -65,11 +66,9 @@ STATUSES = {420: verdicts.QUOTA}
 class SparkPostSettings(ApiSettings):
     """Settings of a SparkPost connection."""
 
-    api_key: Secret = setting(
+    api_key: Secret = credential(
         title="API key",
         help="SparkPost > Configuration > API Keys, with Transmissions: Read/Write.",
-        group="auth",
-        secret=True,
         example="env:SPARKPOST_API_KEY",
     )
     region: Literal["us", "eu"] = setting(
@@ -82,7 +81,7 @@ class SparkPostSettings(ApiSettings):
     previous_webhook_secret: Secret | None = previous_shared_secret()
 
 
-class SparkPost(ApiConnector[SparkPostSettings]):
+class SparkPost(WebhookConnector[SparkPostSettings]):
     """The connector."""
 
     info = ConnectorInfo(
@@ -97,39 +96,34 @@ class SparkPost(ApiConnector[SparkPostSettings]):
     urls = URLS
     errors = ERRORS
     statuses = STATUSES
+    needs_subject = True
+    needs_body = True
     protected = frozenset({"recipients", "content", "override", "return_path"})
+    parser = "genie_connect_contrib.sparkpost.events"
+    inbound = True
 
     def capabilities(self, settings: SparkPostSettings | None) -> CapabilityTable:
         """Believed: 1,000 recipients are well within what a call takes; the rest as the API's description says."""
-        return CapabilityTable(
-            connector="sparkpost",
-            entries=(
-                yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=20 * MIB),
-                yes("send.broadcast"),
-                yes("send.attachments", "beside a text or HTML body, and not with a template"),
-                yes("send.inline_images"),
-                yes("send.html"),
-                yes("send.amp"),
-                yes("send.cc_bcc", "beside at least one recipient in To"),
-                yes("send.reply_to"),
-                yes("send.headers", "not with a template"),
-                conditional("send.envelope_sender", "its domain only; SparkPost makes the part before the @"),
-                yes("send.batch", max_batch=MAX_RECIPIENTS),
-                yes("send.merge", "filled in there, with values made here"),
-                yes("send.tags", "one, as the campaign", max_tags=1, max_characters=MAX_CAMPAIGN_BYTES),
-                yes("send.metadata", "10 KB in all"),
-                yes("send.schedule", max_ahead_s=3 * 86_400),
-                yes("send.templates", "by id; the subject is the template's"),
-                yes("send.track_opens"),
-                yes("send.track_clicks"),
-                yes("send.provider_options"),
-                NO_SMTPUTF8,
-                *events(settings is None or bool(settings.webhook_secret), inbound=True),
-                SUPPRESSIONS,
-                conditional("lookup", "where the key has the right Events Search: Read-only"),
-                yes("test.connection"),
-                yes("test.message"),
-            ),
+        return self.table(
+            settings,
+            yes("send.transactional", max_recipients=MAX_RECIPIENTS, max_message_bytes=20 * MIB),
+            yes("send.attachments", "beside a text or HTML body, and not with a template"),
+            yes("send.inline_images"),
+            yes("send.amp"),
+            yes("send.cc_bcc", "beside at least one recipient in To"),
+            yes("send.reply_to"),
+            yes("send.headers", "not with a template"),
+            conditional("send.envelope_sender", "its domain only; SparkPost makes the part before the @"),
+            yes("send.batch", max_batch=MAX_RECIPIENTS),
+            yes("send.merge", "filled in there, with values made here"),
+            yes("send.tags", "one, as the campaign", max_tags=1, max_characters=MAX_CAMPAIGN_BYTES),
+            yes("send.metadata", "10 KB in all"),
+            yes("send.schedule", max_ahead_s=3 * 86_400),
+            yes("send.templates", "by id; the subject is the template's"),
+            yes("send.track_opens"),
+            yes("send.track_clicks"),
+            yes("send.provider_options"),
+            conditional("lookup", "where the key has the right Events Search: Read-only"),
         )
 
     def authorization(self, settings: SparkPostSettings) -> Mapping[str, str]:
@@ -168,14 +162,6 @@ class SparkPost(ApiConnector[SparkPostSettings]):
         return Said(word=text_at(data, "errors", 0, "code") or "", text=": ".join(filter(None, texts)) or None)
 
     @hookimpl
-    def connector_parse_webhook(self, settings: SparkPostSettings, request: WebhookRequest) -> Sequence[Event]:
-        """Events in batches, and relayed messages."""
-        # Here and not above: whoever lists connectors, or only sends, needs no parser of mail.
-        from genie_connect_contrib.sparkpost.events import parse_webhook
-
-        return parse_webhook((settings.webhook_secret, settings.previous_webhook_secret), request)
-
-    @hookimpl
     async def connector_lookup(self, state: ApiState[SparkPostSettings], attempt: Attempt) -> Sequence[Outcome]:
         """Whom SparkPost took in an attempt, or refused afterwards, where the key may search events."""
         return await look_up(self, state, attempt)
@@ -184,12 +170,7 @@ class SparkPost(ApiConnector[SparkPostSettings]):
 def _check(job: Job) -> None:
     """Raise ``ValidationError`` for what SparkPost refuses, or would leave out."""
     message, problems = job.message, list[Problem]()
-    if message.template is None:
-        if not message.subject:
-            problems.append(Problem("subject", "is empty, and SparkPost takes no such message", "give one"))
-        if not message.text and not message.html:
-            problems.append(Problem("text", "is empty, and SparkPost takes no message without a body", "give a text"))
-    else:
+    if message.template is not None:
         given: dict[str, object] = {"subject": message.subject, "attachments": message.attachments}
         given["headers"] = next((copy.headers for copy in job.copies if copy.headers), None)
         cause = "does not go with a template at SparkPost"
