@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from genie_connect.config import connection_settings
 from genie_connect.errors import ConfigurationError
 from genie_connect.inbox import InboxServer
 from genie_connect.registry.behind import reader_of
-from tests.contrib.providers.events import mailgun, sendgrid
+from tests.contrib.providers.events import mailersend, mailgun, mailjet, mailtrap, sendgrid
 from tests.contrib.providers.events.hook import Hook
 from tests.contrib.providers.events.test_events import each_hook
 from tests.support.clock import FakeClock
@@ -104,6 +106,58 @@ async def test_webhooks_of_the_provider_behind_a_server_find_what_was_sent(tmp_p
             assert [each["events.signature"].available for each in shown.values()] == [True, True, False]
             assert shown["sendgrid"]["events.webhook"].text.startswith("Yes, of SendGrid")
             assert shown["plain"]["events.webhook"].text == "Optional and provider-specific"
+
+
+def _mailjet(value: str, email: str) -> dict[str, Any]:
+    return {"event": "bounce", "time": 1764064800, "email": email, "hard_bounce": True, "Payload": value}
+
+
+def _mailtrap(value: str, email: str) -> dict[str, Any]:
+    about = {"email": email, "timestamp": 1764064800, "custom_variables": json.loads(value)}
+    return {"event": "bounce", "event_id": f"e-{email}", **about}
+
+
+def _mailersend(value: str, email: str) -> dict[str, Any]:
+    about = {"recipient": {"email": email}, "tags": value.split(","), "message": {"id": "1"}}
+    data = {"id": f"e-{email}", "type": "hard_bounced", "created_at": "2026-11-25T10:00:00Z", "email": about}
+    return {"type": "activity.hard_bounced", "created_at": "2026-11-25T10:00:00Z", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("hook", "field", "made"),
+    [
+        (mailjet.HOOK, "X-MJ-EventPayload", _mailjet),
+        (mailtrap.HOOK, "X-MT-Custom-Variables", _mailtrap),
+        (mailersend.HOOK, "X-MailerSend-Tags", _mailersend),
+    ],
+    ids=["mailjet", "mailtrap", "mailersend"],
+)
+async def test_a_header_field_that_the_provider_gives_back_finds_the_copy(
+    hook: Hook, field: str, made: Callable[[str, str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """One message and copies of a broadcast; what the message has in that field itself is left as it is."""
+    async with InboxServer() as inbox:
+        settings = SMTP | {"port": inbox.port, "webhook_provider": hook.id} | dict(hook.keyed(1, None))
+        config = {
+            "connections": {"relay": {"connector": "smtp", "settings": settings, "default_from": "shop@example.com"}},
+            "store": {"url": f"sqlite:///{tmp_path / 'mail.db'}"},
+        }
+
+        def carried(email: str) -> str:
+            (letter,) = [message for message in inbox.messages if message.recipients == (email,)]
+            return str(message_from_bytes(letter.data)[field])
+
+        async with Host.open(config) as host:
+            await host.send(Message(to=[ADA], subject="Hi", text="There."))
+            news = Message(from_="shop@example.com", subject="Hi", text="There.")
+            await (await host.broadcast(news, [BEN, CY])).wait(30.0)
+            for email in (ADA, BEN, CY):
+                found = await host.webhook("relay", _posted(hook, made(carried(email), email)))
+                assert (found.status, found.accepted, found.unmatched, found.suppressed) == (200, 1, 0, 1), email
+            inbox.messages.clear()
+            own = Message(to=["dan@example.com"], subject="Hi", text="There.", headers={field.lower(): "mine"})
+            await host.send(own)
+            assert carried("dan@example.com") == "mine"
 
 
 @pytest.fixture(scope="module")

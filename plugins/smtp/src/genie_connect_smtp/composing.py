@@ -9,6 +9,7 @@ from typing import Final
 from genie_connect.mime import CompiledMessage, Composed, compile_message, compose
 from genie_connect.model.attachment import FileContent
 from genie_connect.model.batch import Batch, Delivery
+from genie_connect_smtp.echoed import marking
 
 _IN_THREAD_CHARACTERS: Final = 256 * 1024
 _IN_THREAD_BYTES: Final = 1024 * 1024
@@ -16,12 +17,16 @@ _IN_THREAD_BYTES: Final = 1024 * 1024
 
 
 class BatchComposer:
-    """Composes the copies of one batch, all with the same ``date`` and from the same envelope sender."""
+    """Composes the copies of one batch, all with the same ``date`` and from the same envelope sender.
 
-    def __init__(self, batch: Batch, date: datetime) -> None:
+    ``provider`` reads the webhooks of the connection, and may want a header field for them.
+    """
+
+    def __init__(self, batch: Batch, date: datetime, provider: str | None = None) -> None:
         self.date = date
         self.envelope_from = batch.envelope_from
         self._batch = batch
+        self._marked = marking(provider, batch)
         self._alone = len(batch.deliveries) == 1
         message = batch.message
         self._long_text = len(message.text or "") + len(message.html or "") > _IN_THREAD_CHARACTERS
@@ -38,6 +43,8 @@ class BatchComposer:
         """
         if self._long_text:
             return None
+        if self._marked is not None:
+            delivery = self._marked(delivery)
         if self._alone:
             return self._at_once(delivery, date=self.date, eight_bit=eight_bit)
         if self._compiled is None:
@@ -48,6 +55,8 @@ class BatchComposer:
 
     async def compose(self, delivery: Delivery, *, eight_bit: bool) -> Composed:
         """One copy. Raises ``ValidationError``, ``UnsafeMessage``, and ``OSError`` for a file that cannot be read."""
+        if self._marked is not None:
+            delivery = self._marked(delivery)
         make = (await self._compiled_message()).compose if not self._alone else self._at_once
         if self._long_text:
             return await asyncio.to_thread(make, delivery, date=self.date, eight_bit=eight_bit)

@@ -42,7 +42,7 @@ class _Sending:
     def __init__(self, state: SmtpState, batch: Batch, context: SendContext) -> None:
         self._state = state
         self._batch = batch
-        self._composer = BatchComposer(batch, context.clock.now())
+        self._composer = BatchComposer(batch, context.clock.now(), state.settings.webhook_provider)
         self._limits = Limits(state.settings, context)
         self._returned: deque[SmtpDelivery] = deque()
         self._taken = 0
