@@ -42,6 +42,7 @@ PROVIDER = Provider(
     accepts=lambda request: answer(202, {"object": "list", "data": [_item(email) for email in _reached(request)]}),
     reached=_reached,
     check=_checked,
+    described=_check,
     accepted_id=_ID,
     account=answer(200, {"message": "pong"}),
     answers=(

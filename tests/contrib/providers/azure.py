@@ -14,7 +14,7 @@ from referencing.jsonschema import DRAFT202012
 from genie_connect.http import NoAnswer, NotSent, Response
 from genie_connect.http.fake import Request
 from genie_connect_contrib.azure import connector
-from tests.contrib.providers.harness import SECRET, Expected, Provider, answer, document, said
+from tests.contrib.providers.harness import SECRET, Expected, Provider, answer, document, openapi, said
 
 _ID = "8a8b6e5e-0a4b-4d1c-9a55-0a1b2c3d4e5f"
 _KEY = base64.b64encode(SECRET.encode()).decode()
@@ -53,6 +53,7 @@ PROVIDER = Provider(
     accepts=lambda _: answer(202, {"id": _ID, "status": "Running"}, retry_after="30"),
     reached=_reached,
     check=_checked,
+    described=openapi("azure_communication/email-2025-09-01.swagger.strict.json"),
     accepted_id=_ID,
     account=_error(404, "NotFound", "no such operation"),
     answers=(

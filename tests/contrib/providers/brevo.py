@@ -54,6 +54,7 @@ PROVIDER = Provider(
         each["email"] for item in _items(request) for name in ("to", "cc", "bcc") for each in item.get(name, [])
     ],
     check=_checked,
+    described=_check,
     accepted_id="<20261125.000000000000@smtp-relay.example>",
     account=answer(200, {"email": "a@example.com", "companyName": "Shop", "plan": [{"type": "free", "credits": 300}]}),
     answers=(

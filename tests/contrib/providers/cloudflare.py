@@ -34,6 +34,7 @@ PROVIDER = Provider(
     accepts=lambda request: _result(queued=_reached(request)[:1], delivered=_reached(request)[1:]),
     reached=_reached,
     check=lambda request: _check(request.url.replace(ACCOUNT, "{account_id}"), said(request)),
+    described=_check,
     accepted_id="7f",
     account=answer(200, {"success": True, "result": {"id": "1", "status": "active"}}),
     answers=(

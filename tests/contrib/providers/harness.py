@@ -56,8 +56,8 @@ class Provider:
 
     ``accepts`` answers a good request. ``reached`` are the addresses that a request would have mail sent to. ``check``
     raises for a request that the vendor's description does not allow; ``unchecked`` are requests by path that the
-    description does not have. ``accepted_id`` is the id in ``accepts`` for a single copy. ``token_path`` is where
-    tokens are had; every one is ``TOKEN``.
+    description does not have; ``described`` is that description where it is one of OpenAPI. ``accepted_id`` is the id
+    in ``accepts`` for a single copy. ``token_path`` is where tokens are had; every one is ``TOKEN``.
     """
 
     connector: ApiConnector[Any]
@@ -69,6 +69,7 @@ class Provider:
     answers: Sequence[Expected]
     credentials: Mapping[str, str]
     account: Response | None = None
+    described: Described | None = None
     token_path: str = ""
 
     def token(self, url: str) -> Response | None:
@@ -148,27 +149,39 @@ def document(path: str) -> Any:
     return json.loads((Path(SPECS) / path).read_text(encoding="utf-8"))
 
 
-def openapi(
-    path: str, *, media: str = "application/json", overlay: Callable[[Any], None] | None = None
-) -> Callable[[str, Any], None]:
-    """What checks the body of a request, by its path in the vendor's OpenAPI description.
+@attrs.frozen(kw_only=True, eq=False)
+class Described:
+    """A vendor's OpenAPI description. Called, it checks the body of a request, by its path in the description.
 
     ``overlay`` corrects what is known to be wrong in the description.
     """
-    validators: dict[str, Draft202012Validator] = {}
 
-    def check(operation: str, body: Any) -> None:
-        if operation not in validators:
-            described = document(path)
-            if overlay:
-                overlay(described)
+    path: str
+    media: str = "application/json"
+    overlay: Callable[[Any], None] | None = None
+    _validators: dict[str, Draft202012Validator] = attrs.field(factory=dict, init=False, repr=False)
+
+    def document(self) -> Any:
+        """The description, corrected; the test is skipped where there is none."""
+        described = document(self.path)
+        if self.overlay:
+            self.overlay(described)
+        return described
+
+    def __call__(self, operation: str, body: Any) -> None:
+        """Fail for a body that the description does not allow."""
+        if operation not in self._validators:
+            described = self.document()
             schemas = Schemas().with_resource("urn:spec", Resource.from_contents(described, DRAFT202012))
-            pointer = _pointer(described, "paths", operation, "post", "requestBody", "content", media, "schema")
-            validators[operation] = Draft202012Validator({"$ref": f"urn:spec#{pointer}"}, registry=schemas)
-        problems = [f"{error.json_path}: {error.message[:300]}" for error in validators[operation].iter_errors(body)]
-        assert not problems
+            pointer = _pointer(described, "paths", operation, "post", "requestBody", "content", self.media, "schema")
+            self._validators[operation] = Draft202012Validator({"$ref": f"urn:spec#{pointer}"}, registry=schemas)
+        errors = self._validators[operation].iter_errors(body)
+        assert not [f"{error.json_path}: {error.message[:300]}" for error in errors]
 
-    return check
+
+def openapi(path: str, *, media: str = "application/json", overlay: Callable[[Any], None] | None = None) -> Described:
+    """The description in a file."""
+    return Described(path=path, media=media, overlay=overlay)
 
 
 def _pointer(document: Any, *steps: str) -> str:

@@ -36,6 +36,7 @@ PROVIDER = Provider(
         for each in (said(request) if request.content else {}).get(name, [])
     ],
     check=_checked,
+    described=_check,
     accepted_id=_ID,
     account=answer(200, {"quota": 500000, "remaining": 499986, "reset": "2026-11-26T00:00:00Z"}),
     answers=(

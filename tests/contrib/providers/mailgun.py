@@ -77,6 +77,7 @@ PROVIDER = Provider(
     accepts=lambda _: answer(200, {"id": f"<{_ID}>", "message": "Queued. Thank you."}),
     reached=lambda request: [email for name in ("to", "cc", "bcc") for email in emails(_form(request).get(name))],
     check=_checked,
+    described=_check,
     accepted_id=_ID,
     account=_error(400, "from parameter is missing"),
     answers=(

@@ -54,6 +54,7 @@ PROVIDER = Provider(
         each["Email"] for item in _items(request) for name in ("To", "Cc", "Bcc") for each in item.get(name, [])
     ],
     check=_checked,
+    described=_check,
     accepted_id="20547681647433000",
     account=answer(200, {"Count": 1, "Data": [{"ID": 1, "Email": "a@example.com"}], "Total": 1}),
     answers=(

@@ -58,6 +58,7 @@ PROVIDER = Provider(
         each["email"] for item in _items(request) for name in ("to", "cc", "bcc") for each in item.get(name, [])
     ],
     check=_checked,
+    described=_check,
     accepted_id="0c7fd939-02cf-11ed-88c2-000000000000",
     account=answer(400, {"success": False, "errors": ["'from' is required", "'subject' is required"]}),
     answers=(

@@ -48,6 +48,7 @@ PROVIDER = Provider(
     accepts=lambda request: _items(_reached(request), "sent"),
     reached=_reached,
     check=_checked,
+    described=_check,
     accepted_id=_ID,
     account=answer(200, {"PING": "PONG!"}),
     answers=(

@@ -56,6 +56,7 @@ PROVIDER = Provider(
         email for item in _items(request) for name in ("To", "Cc", "Bcc") for email in emails(item.get(name))
     ],
     check=_checked,
+    described=_check,
     accepted_id="b7bc2f4a-e38e-4336-af7d-000000000000",
     account=answer(200, {"ID": 1, "Name": "Shop", "DeliveryType": "Live"}),
     answers=(

@@ -47,6 +47,7 @@ PROVIDER = Provider(
         email for item in _items(request) for name in ("to", "cc", "bcc") for email in emails(item.get(name))
     ],
     check=_checked,
+    described=_check,
     accepted_id="49a3999c-0ce1-4ea6-ab68-000000000000",
     account=answer(200, {"object": "list", "data": [{"id": "1", "name": "example.com", "status": "verified"}]}),
     answers=(

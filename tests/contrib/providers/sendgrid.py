@@ -42,6 +42,7 @@ PROVIDER = Provider(
         each["email"] for item in _items(request) for name in ("to", "cc", "bcc") for each in item.get(name, [])
     ],
     check=_checked,
+    described=_check,
     accepted_id=_ID,
     account=answer(200, {"scopes": ["mail.send", "user.email.read"]}),
     answers=(
