@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -18,14 +19,16 @@ from tests.contrib.providers.harness import SHOP, Provider
 
 @attrs.frozen(kw_only=True)
 class Library:
-    """A vendor's library: ``send`` has it send a message to a URL, or gives the body that it would post.
+    """A vendor's library: ``send`` has it send a message, or gives the body that it would post.
 
-    ``least`` is how many of the messages it has to be compared on. ``unlike`` are messages that it sends otherwise,
-    and why. ``ours`` takes away what our connector writes beside the message.
+    ``client`` makes, for a URL, what ``send`` is given; the URL itself where there is nothing to keep open. ``least``
+    is how many of the messages it has to be compared on. ``unlike`` are messages that it sends otherwise, and why.
+    ``ours`` takes away what our connector writes beside the message.
     """
 
     provider: Provider
-    send: Callable[[str, Message], Any]
+    send: Callable[[Any, Message], Any]
+    client: Callable[[str], AbstractContextManager[Any]] = nullcontext
     least: int = 30
     unlike: Mapping[str, str] = attrs.field(factory=dict)
     read: Callable[[Request], Any] = lambda request: json.loads(request.content)

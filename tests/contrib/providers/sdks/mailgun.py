@@ -17,7 +17,7 @@ from tests.contrib.providers.harness import SECRET
 from tests.contrib.providers.sdks.library import Library, given, mailboxes, sender
 
 
-def _send(url: str, message: Message) -> None:
+def _send(client: Client, message: Message) -> None:
     template = message.template
     switches = {"o:tracking-opens": message.track_opens, "o:tracking-clicks": message.track_clicks}
     data: dict[str, Any] = {
@@ -44,10 +44,9 @@ def _send(url: str, message: Message) -> None:
         else ("attachment", (file.filename, file.read(), file.content_type))
         for file in message.attachments
     ]
-    with Client(auth=("api", SECRET), api_url=url) as client:
-        client.messages.create(
-            data={"subject": message.subject, **given(data)}, files=files or None, domain="mg.example.com"
-        )
+    client.messages.create(
+        data={"subject": message.subject, **given(data)}, files=files or None, domain="mg.example.com"
+    )
 
 
 def _form(request: Request) -> Any:
@@ -75,4 +74,10 @@ def _form(request: Request) -> Any:
 
 
 # Its multipart form has another boundary, and is one only where there are files.
-LIBRARY = Library(provider=mailgun.PROVIDER, send=_send, read=_form, headers=("authorization",))
+LIBRARY = Library(
+    provider=mailgun.PROVIDER,
+    send=_send,
+    client=lambda url: Client(auth=("api", SECRET), api_url=url),
+    read=_form,
+    headers=("authorization",),
+)

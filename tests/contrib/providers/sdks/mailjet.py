@@ -22,7 +22,7 @@ def _switch(on: bool | None) -> str | None:
     return {None: None, True: "enabled", False: "disabled"}[on]
 
 
-def _send(url: str, message: Message) -> None:
+def _send(client: Client, message: Message) -> None:
     def made(inline: bool) -> list[dict[str, str]]:
         return [
             given(
@@ -58,8 +58,7 @@ def _send(url: str, message: Message) -> None:
         "Attachments": made(False),
         "InlinedAttachments": made(True),
     }
-    with Client(auth=("public", SECRET), version="v3.1", api_url=url) as client:
-        client.send.create(data={"Messages": [given(fields)]})
+    client.send.create(data={"Messages": [given(fields)]})
 
 
 def _ours(body: Any) -> Any:
@@ -73,4 +72,9 @@ def _ours(body: Any) -> Any:
     }
 
 
-LIBRARY = Library(provider=mailjet.PROVIDER, send=_send, ours=_ours)
+LIBRARY = Library(
+    provider=mailjet.PROVIDER,
+    send=_send,
+    client=lambda url: Client(auth=("public", SECRET), version="v3.1", api_url=url),
+    ours=_ours,
+)
