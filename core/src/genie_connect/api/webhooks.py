@@ -13,8 +13,9 @@ parser needs. One whose parser needs more has the hook itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from genie_connect.api.connector import ApiConnector, S
 from genie_connect.api.rows import event_rows
@@ -55,5 +56,9 @@ def webhook_secrets(settings: object) -> tuple[Secret | None, ...]:
 
     Each may sign whatever comes: a provider with one for events and one for inbound mail posts both to one endpoint.
     """
-    names = sorted(in_group(type(settings), WEBHOOKS), key=lambda name: name.startswith("previous_"))
-    return tuple([getattr(settings, name) for name in names])
+    return tuple([getattr(settings, name) for name in _names(type(settings))])
+
+
+@cache
+def _names(cls: type[Any]) -> list[str]:
+    return sorted(in_group(cls, WEBHOOKS), key=lambda name: name.startswith("previous_"))
