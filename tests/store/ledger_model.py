@@ -442,10 +442,17 @@ class LedgerModel(RuleBasedStateMachine):
             for position in range(row.size):
                 if said.get(position, ACCEPTED) == ACCEPTED and (unit, position) not in self.resolved:
                     assert self.copies[unit, position] >= 1, "called accepted, and never there"
+        repeated = [flight for flight in self.heard if flight.hand_over.repeat_until is not None]
+        told_by_key = {flight.hand_over.key for flight in repeated if LOST not in flight.said}
         for flight in self.gone:
+            told_later = flight.hand_over.key in told_by_key
             for position, word in zip(bitmap.positions(flight.hand_over.positions), flight.said, strict=True):
                 copy = (flight.claim.unit, position)
-                silent = word == LOST or flight not in self.heard
+                silent = (word == LOST or flight not in self.heard) and not told_later
+                if word == LOST and told_later and copy not in self.resolved:
+                    assert (await self.ledger.said(copy[0])).get(position, ACCEPTED) == ACCEPTED, (
+                        "told of it by its key"
+                    )
                 if silent and copy[0] != self.repeating and copy not in self.resolved:
                     assert copy in listed, "it left, nobody answered, and it is not listed"
 

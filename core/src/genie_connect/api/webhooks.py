@@ -56,7 +56,8 @@ def webhook_secrets(settings: object) -> tuple[Secret | None, ...]:
 
     Each may sign whatever comes: a provider with one for events and one for inbound mail posts both to one endpoint.
     """
-    return tuple([getattr(settings, name) for name in _names(type(settings))])
+    cls: Any = type(settings)
+    return tuple([getattr(settings, name) for name in _names(cls)])
 
 
 @cache
