@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,26 @@ def test_a_form_is_read() -> None:
 def test_a_form_that_readers_would_differ_on_is_refused(body: bytes, status: int) -> None:
     """Repeated names, bytes that are no text, floods."""
     assert status_of(form_fields, FORM, body) == status
+
+
+_ESCAPES = st.sampled_from(["%", "%4", "%41", "%4a", "%zz", "%C3%A9", "%FF", "%0D%0A", "%2B", "%25"]) | st.sampled_from(
+    ["=", "==", "=41", "=\n", "+", "_", "&", "&&", "a", " ", "\r", "\n", "\t", "\x00"]
+)
+
+
+@given(st.lists(_ESCAPES, max_size=12).map("".join))
+def test_a_form_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    """Whatever escapes and what is none; but for names that stand twice."""
+    try:
+        expected: object = dict(pairs := parse_qsl(text, keep_blank_values=True, errors="strict"))
+        expected = expected if len(dict(pairs)) == len(pairs) else 400
+    except ValueError:
+        expected = 400
+    try:
+        found: object = dict(form_fields(request(FORM, text.encode())))
+    except WebhookRejected as refused:
+        found = refused.status
+    assert found == expected
 
 
 def test_a_multipart_form_is_read() -> None:

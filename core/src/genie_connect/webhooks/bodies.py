@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import attrs
 
@@ -19,6 +19,7 @@ MAX_PARTS: Final = 200
 MAX_PART_HEAD_BYTES: Final = 4_000
 MAX_INBOUND_BYTES: Final = 50_000_000
 """Inbound messages come with their attachments; the largest that a provider takes has 40 MB, before base64."""
+_NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BOUNDARY: Final = re.compile(r'boundary=(?:"([^"\r\n]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE)
 _PARAMETER: Final = re.compile(r';\s*(name|filename)=(?:"([^"\r\n]*)"|([^\s;"]*))', re.IGNORECASE)
 
@@ -72,7 +73,7 @@ def form_fields(request: WebhookRequest, *, max_bytes: int = MAX_BYTES) -> Froze
     if kind != "application/x-www-form-urlencoded":
         raise WebhookRejected("the body is no form", status=415, field="content-type")
     try:
-        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        pairs = _pairs(raw)
     except ValueError:
         raise WebhookRejected(
             f"the form is malformed, or has more than {MAX_FIELDS} fields", status=400, field="body"
@@ -81,6 +82,23 @@ def form_fields(request: WebhookRequest, *, max_bytes: int = MAX_BYTES) -> Froze
     if len(fields) != len(pairs):
         raise WebhookRejected("the form repeats a field", status=400, field="body")
     return fields
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    """What ``parse_qsl`` reads, and that takes a third of a second for a megabyte in escapes. Raises ``ValueError``."""
+    if not raw.isascii() or raw.count(b"&") >= MAX_FIELDS:
+        raise ValueError
+    parts = [part.partition(b"=") for part in raw.split(b"&") if part]
+    return [(_unquoted(name), _unquoted(value)) for name, _, value in parts]
+
+
+def _unquoted(part: bytes) -> str:
+    """One side of a pair. Quoted-printable has the same escapes with another sign, and is decoded in C."""
+    text = part.replace(b"+", b" ")
+    if b"%" in text:
+        text = _NO_ESCAPE.sub(b"%25", text).replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+        text = binascii.a2b_qp(text.replace(b"=", b"=3D").replace(b"%", b"="))
+    return text.decode("utf-8")
 
 
 def multipart_parts(request: WebhookRequest, *, max_bytes: int = MAX_INBOUND_BYTES) -> tuple[Part, ...]:
