@@ -177,8 +177,11 @@ class Accepting:
         return Accepted(unit=unit, claim=self._claim(item))
 
     def _claim(self, item: AcceptItem) -> Claim | None:
-        send, now = item.send, self._database.now()
-        if item.owner is None or not send.due or (send.not_before or 0.0) > now:
+        send = item.send
+        if item.owner is None or not send.due:
+            return None
+        now = self._database.now()
+        if (send.not_before or 0.0) > now:
             return None
         return Claim(
             unit=item.unit or 0,
