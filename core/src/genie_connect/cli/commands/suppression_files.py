@@ -61,8 +61,8 @@ def import_(
     """Import a list: CSV with a first line of column names, or JSON Lines (.jsonl).
 
     Columns: address (or email), scope, reason, source, added, expires; a list of bare addresses needs no first line. It
-    can be imported again: what is there already stays as it is. Bad rows are told, and written to a file of the same
-    form, to be mended and imported.
+    can be imported again: what is there already stays as it is. Of several rows for one address the last counts. Bad
+    rows are told, and written to a file of the same form, to be mended and imported.
     """
     read = SuppressionFile(
         file, source=source or file.name, reason=SuppressionReason(reason or SuppressionReason.MANUAL)
