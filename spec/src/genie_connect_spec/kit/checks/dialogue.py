@@ -339,7 +339,14 @@ async def a_host_is_a_host(rig: Rig) -> None:
             rig.structured({**rig.data, "host": good})
         except SettingsError as error:
             raise AssertionError(f"the host {good!r} is refused: {error}") from None
-    for wrong in ("", "mail example.com", "mail.example.com:25", "smtp://mail.example.com", "mail..example.com"):
+    for wrong in (
+        "",
+        "mail example.com",
+        "mail.example.com:25",
+        "smtp://mail.example.com",
+        "mail..example.com",
+        "mail.example.com/in",
+    ):
         try:
             rig.structured({**rig.data, "host": wrong})
         except SettingsError:
