@@ -60,16 +60,6 @@ def _is_text_of_error(place: Place) -> bool:
     )
 
 
-def _is_strict_zip(place: Place) -> bool:
-    call = place.around[-2] if len(place.around) > 1 else None
-    return (
-        isinstance(place.around[-1], ast.keyword)
-        and place.around[-1].arg == "strict"
-        and isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "zip"
-    )
-
-
 def _is_no_all_the_same(place: Place) -> bool:
     function = next((each for each in reversed(place.around) if isinstance(each, ast.FunctionDef)), None)
     return (
@@ -89,7 +79,6 @@ RULES: Final[Mapping[str, Callable[[Place], bool]]] = {
     "the same work is done, in a thread or not": _in_thread_or_not,
     "an option of TCP that hurries packets and changes none": _is_socket_option,
     "the text of an error that is caught here and shown to nobody": _is_text_of_error,
-    "whether zip finds that two lists of ours differ in length, which they do not": _is_strict_zip,
     "a function that answers yes or no says None for no": _is_no_all_the_same,
 }
 """By reason: whether a mutant at that place is left out."""

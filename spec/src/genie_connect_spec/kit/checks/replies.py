@@ -164,6 +164,13 @@ async def each_recipient_has_its_own_answer(rig: Rig) -> None:
         assert states == expected, f"the second is refused and the fourth put off, and the outcomes are {states}"
         assert [outcome.suppress for outcome in seen.outcomes] == [False, True, False, False, False]
         assert [outcome.code for outcome in seen.outcomes] == [250, 550, 250, 450, 250]
+        plain = [
+            on("rcpt", Say(b"550 no such user\r\n"), address=to[1]),
+            on("rcpt", Say(b"452 4.2.2 mailbox full\r\n"), address=to[3]),
+        ]
+        seen = await _said(rig, *more, *plain, to=to)
+        assert [outcome.code for outcome in seen.outcomes] == [250, 550, 250, 452, 250]
+        assert len(seen.lines("rcpt")) == len(to), "a recipient who is refused for himself is named a second time"
 
 
 @check("GC-SMTP-025", after=SENDS)
