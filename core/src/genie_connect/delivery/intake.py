@@ -60,7 +60,7 @@ class WebhookResult:
     rejected: str | None = None
     hint: str = ""
     answer: str = ""
-    headers: FrozenMap[str] = EMPTY
+    headers: FrozenMap[str] = attrs.field(default=EMPTY, repr=False)
 
 
 class Intake:
