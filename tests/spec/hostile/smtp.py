@@ -36,7 +36,7 @@ from genie_connect_smtp.send import _Sending
 from genie_connect_smtp.session import Session
 from genie_connect_smtp.settings import SmtpSettings
 from genie_connect_smtp.stages import Stage
-from genie_connect_smtp.stuffing import DotStuffer, stuffed
+from genie_connect_smtp.stuffing import stuffed
 from genie_connect_smtp.transaction import Envelope, Transaction, _no_more_room
 from tests.spec.hostile.registry import fails
 
@@ -222,10 +222,10 @@ class KeepsUtf8Quiet(Ours):
 
 
 @fails("GC-SMTP-012")
-class CutsAtDots(Ours):
-    """Leaves a dot alone where a large message is cut."""
+class ForgetsDots(Ours):
+    """Doubles no dots in a message that leaves in pieces."""
 
-    replaced = {"stuffing:DotStuffer.feed": lambda stuffer, block, real=DotStuffer.feed: real(stuffer, block)[:-1]}
+    replaced = {"stuffing:DotStuffer.feed": lambda stuffer, block: block}
 
 
 @fails("GC-SMTP-011")
@@ -246,7 +246,7 @@ class LeavesWithoutAWord(Ours):
     @staticmethod
     async def gone(connection: Connection) -> None:
         """Now."""
-        connection.abort()
+        connection._transport.close()
 
     replaced = {"connection:Connection.quit": gone}
 
@@ -332,7 +332,7 @@ class BlamesTheMessage(Ours):
 
     def outcome(self, outcome: Outcome, among: int) -> Outcome:
         """It is about the message."""
-        refused = outcome.state is State.REJECTED and outcome.scope is Scope.RECIPIENT
+        refused = outcome.state is State.REJECTED and outcome.scope is Scope.RECIPIENT and outcome.stage == "rcpt"
         return attrs.evolve(outcome, scope=Scope.MESSAGE, suppress=False) if refused and among == 1 else outcome
 
 
@@ -474,11 +474,11 @@ class KeepsTheReply(Ours):
 
 @fails("GC-SMTP-033")
 class PassesGarbage(Ours):
-    """A sender that cannot be asked for may be all right."""
+    """A sign-in that breaks off may be all right."""
 
     def step(self, step: Step) -> Step:
         """All is well."""
-        broken = step.diagnosis is not None and step.diagnosis.server_reply is None and step.id == "sender"
+        broken = step.diagnosis is not None and step.diagnosis.server_reply is None and step.id == "auth"
         return passed(step) if broken else step
 
 
@@ -491,7 +491,7 @@ class PassesRefusals(Ours):
         return passed(step) if step.id == "message" else step
 
 
-@fails("GC-SMTP-035", "GC-SMTP-032", "GC-SMTP-033")
+@fails("GC-SMTP-032", "GC-SMTP-033", "GC-SMTP-035", "GC-SMTP-038", "GC-SMTP-039")
 class AsksForNobody(Ours):
     """Does not try the sender."""
 
@@ -699,7 +699,7 @@ class KeepsPlacesForTheDead(Ours):
     replaced = {"pool:Pool.acquire": acquired}
 
 
-@fails("GC-SMTP-068")
+@fails("GC-SMTP-049", "GC-SMTP-068")
 class WaitsForEveryConnection(Ours):
     """Ends when the last connection has been made, or cannot be."""
 
@@ -762,7 +762,7 @@ class Opportunist(Ours):
     replaced = {"opening:Opening._starttls": perhaps}
 
 
-@fails("GC-SMTP-053")
+@fails("GC-SMTP-053", "GC-SMTP-055")
 class ReadsOn(Ours):
     """Keeps what comes unasked, and takes it for the answer to what it says next."""
 

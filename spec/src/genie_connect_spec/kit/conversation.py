@@ -63,6 +63,12 @@ class Exchange:
         """All commands, one connection after another."""
         return [command for connection in self.connections for command in connection.commands]
 
+    @property
+    def first(self) -> HandedOver:
+        """The first message that was handed over. Raises ``AssertionError`` where there is none."""
+        assert self.taken, f"no message was handed over, and the outcome is {self.outcomes[0]}"
+        return self.taken[0]
+
     def of(self, recipient: str) -> Outcome:
         """The outcome of one recipient."""
         return next(outcome for outcome in self.outcomes if outcome.recipient == recipient)

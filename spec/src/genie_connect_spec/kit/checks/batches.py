@@ -162,7 +162,7 @@ async def a_batch_that_is_not_wanted_ends_soon(rig: Rig) -> None:
     assert count <= MANY, f"every MAIL is refused, and {count} came for {MANY} copies"
 
 
-@check("GC-SMTP-049", after=("GC-SMTP-046",))
+@check("GC-SMTP-049", after=("GC-SMTP-040", "GC-SMTP-046"))
 async def connections_that_were_left_cost_nothing(rig: Rig) -> None:
     """All of them at once, as where the server was started anew between two batches."""
     needs(rig.declares("send.broadcast"), "it declares no send.broadcast")

@@ -108,13 +108,13 @@ async def eight_bits_only_where_they_are_offered(rig: Rig) -> None:
     """A server without 8BITMIME takes ASCII (RFC 6152); with it, it is told where there is more."""
     message = letter("reader00@example.com", subject=_UTF8, text=_UTF8)
     seen = await exchange(rig, [offers("PIPELINING", "SIZE")], message=message)
-    assert seen.taken[0].data.isascii(), "the server does not offer 8BITMIME, and the message is not ASCII"
+    assert seen.first.data.isascii(), "the server does not offer 8BITMIME, and the message is not ASCII"
     for each in (message, letter("reader00@example.com")):
         seen = await exchange(rig, [offers("8BITMIME")], message=each)
         told = "BODY=8BITMIME" in seen.lines("mail")[0].upper()
-        plain = seen.taken[0].data.isascii()
+        plain = seen.first.data.isascii()
         assert told or plain, "the message is not ASCII, and MAIL does not say BODY=8BITMIME"
-        assert traffic.holds(seen.taken[0].data, each.text or ""), "the text is not in what left"
+        assert traffic.holds(seen.first.data, each.text or ""), "the text is not in what left"
 
 
 @check("GC-SMTP-008", after=SENDS)
@@ -128,7 +128,7 @@ async def a_size_is_the_size(rig: Rig) -> None:
         found = re.search(r"(?i) SIZE=(\d+)", line)
         needs(found, "it says no SIZE")
         assert found is not None
-        really = len(seen.taken[0].data)
+        really = len(seen.first.data)
         assert really <= int(found[1]) <= really + 1000, f"it says SIZE={found[1]}, and the message has {really} bytes"
 
 
@@ -192,7 +192,7 @@ async def lines_are_lines(rig: Rig) -> None:
     assert wire.endswith(b"\r\n"), "what is said last does not end its line"
     bare = re.search(rb"[^\r]\n|\r[^\n]", wire)
     assert not bare, "a CR or LF stands alone"
-    longest = max(len(line) for line in seen.taken[0].data.split(b"\r\n"))
+    longest = max(len(line) for line in seen.first.data.split(b"\r\n"))
     assert longest <= _LONGEST_LINE_BYTES, f"a line of the message has {longest} bytes"
 
 
@@ -202,7 +202,7 @@ async def dots_arrive_from_anywhere(rig: Rig) -> None:
     lines = (".", "..", ". a dot", "no dot", "x" * 61)
     text = "".join(f"{line}\n" for line in lines * 3000)
     seen = await exchange(rig, message=letter("reader00@example.com", text=text))
-    whole = [layer.replace(b"\r\n", b"\n") for layer in traffic.layers(seen.taken[0].data)]
+    whole = [layer.replace(b"\r\n", b"\n") for layer in traffic.layers(seen.first.data)]
     assert any(text.strip().encode() in layer for layer in whole), "the text did not arrive as it was written"
 
 

@@ -101,7 +101,7 @@ async def what_arrives_is_what_was_signed(rig: Rig) -> None:
             for message in _letters(rig) if server is servers[0] else _letters(rig)[:3]:
                 _looked_at(await exchange(rig, server, message=message, settings=settings), [rsa])
     unsigned = await exchange(rig, message=_letters(rig)[0])
-    assert not signatures(unsigned.taken[0].data, [rsa]), "it signs though no settings say so"
+    assert not signatures(unsigned.first.data, [rsa]), "it signs though no settings say so"
 
 
 @check("GC-SMTP-061", after=SIGNS)
@@ -201,4 +201,4 @@ async def what_is_signed_is_ascii(rig: Rig) -> None:
     message = letter("reader00@example.com", subject="Grüße", text="Grüße aus Köln\n")
     with _signing(rig, rsa) as settings:
         seen = await exchange(rig, [offers("8BITMIME")], message=message, settings=settings)
-    assert seen.taken[0].data.isascii(), "what is signed is not ASCII, and may be encoded anew on the way"
+    assert seen.first.data.isascii(), "what is signed is not ASCII, and may be encoded anew on the way"
