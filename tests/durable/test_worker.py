@@ -53,6 +53,10 @@ async def test_an_engine_that_ends_by_itself_is_seen(tmp_path: Path, caplog: pyt
         async with worker.working(), asyncio.timeout(10):
             while worker.health.fed:
                 await asyncio.sleep(0.01)
+            swept = worker._swept
+            worker.nudge()
+            while worker._swept == swept:
+                await asyncio.sleep(0.01)
             assert not worker.health.ok
             assert "the engine embedded has ended" in (worker.health.trouble or "")
     assert "has ended" in caplog.text

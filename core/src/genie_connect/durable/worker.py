@@ -117,6 +117,7 @@ class Worker:
         self._swept = float("-inf")
         self._done = 0
         self._trouble: str | None = None
+        self._unfed: str | None = None
 
     @property
     def health(self) -> WorkerHealth:
@@ -128,7 +129,7 @@ class Worker:
             in_progress=len(self._under_way),
             units_done=self._done,
             sweep_age_s=self._now() - self._swept,
-            trouble=self._trouble,
+            trouble=self._unfed or self._trouble,
         )
 
     def nudge(self) -> None:
@@ -168,7 +169,8 @@ class Worker:
         if self._stopping.is_set():
             return
         # It is to run until it is stopped. Whoever looks at our health must see that nothing will come any more.
-        self._trouble = f"the engine {self._engine.name} has ended: {type(error).__name__}"
+        # A sweep that goes well changes nothing about it.
+        self._unfed = f"the engine {self._engine.name} has ended: {type(error).__name__}"
         log_failure(_logger, error or RuntimeError("it returned"), "the engine %s has ended", self._engine.name)
 
     async def take(self, claim: Claim) -> None:
