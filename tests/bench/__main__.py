@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import api, compose, core, store, webhooks
+from tests.bench import api, compose, core, http, store, webhooks
 from tests.bench.smtp import broadcast, workers
 from tests.bench.smtp import suite as smtp
 
@@ -18,6 +18,7 @@ SUITES: dict[str, Callable[[smtp.Options], Sequence[smtp.Rendered]]] = {
     "broadcast": broadcast.run,
     "core": lambda _: core.run(),
     "compose": lambda _: compose.run(),
+    "http": lambda _: http.run(),
     "smtp": smtp.run,
     "suppressions": lambda options: store.run(quick=options.quick),
     "webhooks": lambda _: webhooks.run(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.policy
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -359,3 +360,14 @@ def test_a_copy_that_a_record_has_as_taken_was_taken(order: int) -> None:
     ]
     (outcome,) = outcomes_of(attempt, entries[::order])
     assert outcome.state is State.ACCEPTED
+
+
+def test_an_http_client_that_is_not_installed_is_a_problem_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found when the settings are read, not when the first message is to leave."""
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ValidationError) as caught:
+        PigeonSettings(api_key="k", http_client="aiohttp")
+    (problem,) = caught.value.problems
+    assert problem.path == "http_client"
+    assert "genie-connect[aiohttp]" in problem.fix
+    assert PigeonSettings(api_key="k").http_client == "httpx2"

@@ -195,10 +195,11 @@ class ApiConnector(Generic[S]):
 
     @hookimpl
     async def connector_open(self, settings: S, runtime: Runtime) -> ApiState[S]:
-        """Make the HTTP client; nothing is connected to yet. Raises ``SecretUnavailable``."""
+        """Make the HTTP client; nothing is connected to yet. Raises as ``open_client``, and ``SecretUnavailable``."""
         authorization = self.authorization(settings)
         limits = Limits(read_s=settings.timeout_s, total_s=settings.timeout_s)
-        client = await open_client(settings.base_url or self.url(settings), limits=limits)
+        url = settings.base_url or self.url(settings)
+        client = await open_client(url, limits=limits, library=settings.http_client)
         return ApiState(settings=settings, client=client, authorization=authorization)
 
     @hookimpl

@@ -72,7 +72,7 @@ class OAuthConnector(ApiConnector[S]):
         state = await super().connector_open(settings, runtime)
         limits = Limits(read_s=settings.timeout_s, total_s=settings.timeout_s)
         host = attrs.evolve(Origin.of(self.token_url(settings)), prefix="").url
-        client = await open_client(settings.base_url or host, limits=limits)
+        client = await open_client(settings.base_url or host, limits=limits, library=settings.http_client)
         return OAuthState(
             settings=settings,
             client=state.client,

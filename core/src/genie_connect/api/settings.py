@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 from genie_connect.errors import Problem
+from genie_connect.http.client import Library
 from genie_connect.http.target import Origin
 from genie_connect.model.settings import lonely_predecessors, setting, settings
 
@@ -40,6 +42,13 @@ class ApiSettings:
         minimum=0.1,
         maximum=600,
     )
+    http_client: Library = setting(
+        title="HTTP client",
+        help="aiohttp needs the extra 'aiohttp' of genie-connect, and takes less of this machine for each request.",
+        group="advanced",
+        default=Library.HTTPX2,
+        titles={"httpx2": "httpx2", "aiohttp": "aiohttp"},
+    )
     base_url: str | None = setting(
         title="Another base URL",
         help="For tests against a server on this machine, or for a gateway of your own.",
@@ -57,6 +66,9 @@ class ApiSettings:
     def rules(self) -> Iterable[Problem]:
         """What the settings cannot be together."""
         yield from lonely_predecessors(self)
+        if self.http_client is Library.AIOHTTP and find_spec("aiohttp") is None:
+            fix = "pip install 'genie-connect[aiohttp]', or choose httpx2"
+            yield Problem("http_client", "is aiohttp, which is not installed", fix)
         if self.base_url is None:
             return
         origin = Origin.of(self.base_url)

@@ -1,9 +1,10 @@
 """HTTP for API connectors: one client for each connection, bound to one origin, that knows whether a request left.
 
-Importing this package costs nothing; httpx2 (extra ``http``) is imported when a client is opened.
+Importing this package costs nothing; httpx2 (extra ``http``) or aiohttp (extra ``aiohttp``) is imported when a
+client is opened.
 """
 
-from genie_connect.http.client import HttpClient, Limits, Response, open_client
+from genie_connect.http.client import HttpClient, Library, Limits, Response, open_client
 from genie_connect.http.diagnose import Stopwatch, diagnosis_of, diagnosis_of_status, reach
 from genie_connect.http.errors import NoAnswer, NotSent, TransportError
 from genie_connect.http.fake import FakeHttpClient, Request
@@ -15,6 +16,7 @@ __all__ = [
     "STATUS",
     "FakeHttpClient",
     "HttpClient",
+    "Library",
     "Limits",
     "NoAnswer",
     "NotSent",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from genie_connect.errors import ConfigurationError
 from genie_connect.http.target import Origin
 from genie_connect.model.frozen import EMPTY, FrozenMap
 
@@ -33,9 +35,10 @@ class Response:
 class Limits:
     """How long a request may take and how much may come back.
 
-    ``connect_s`` holds for each of waiting for the pool, TCP and TLS, ``read_s`` for the silence between two pieces
-    of the answer, ``total_s`` for everything together. ``keepalive_s`` is short on purpose: a server that closes an
-    idle connection just as a request leaves on it turns that request into an unknown.
+    ``connect_s`` holds for each of waiting for the pool, TCP and TLS (with aiohttp for all of them together),
+    ``read_s`` for the silence between two pieces of the answer, ``total_s`` for everything together. ``keepalive_s``
+    is short on purpose: a server that closes an idle connection just as a request leaves on it turns that request into
+    an unknown.
     """
 
     connect_s: float = 10.0
@@ -74,16 +77,43 @@ class HttpClient(Protocol):
         ...
 
 
-async def open_client(base_url: str, *, limits: Limits | None = None, ca_file: Path | None = None) -> HttpClient:
+class Library(StrEnum):
+    """Who speaks HTTP. Both do the same."""
+
+    HTTPX2 = "httpx2"
+    """the usual one"""
+    AIOHTTP = "aiohttp"
+    """less work for each request"""
+
+
+async def open_client(
+    base_url: str,
+    *,
+    limits: Limits | None = None,
+    ca_file: Path | None = None,
+    library: Library = Library.HTTPX2,
+) -> HttpClient:
     """An open client for the origin of ``base_url``, whose path goes before every path that is asked for.
 
     TLS certificates are always checked, against ``ca_file`` (PEM) where given and the system's store otherwise.
     Raises ``ValueError`` for a URL that is not plain http or https, ``OSError`` for a CA file that cannot be read,
-    ``ModuleNotFoundError`` without the extra ``http``.
+    ``ModuleNotFoundError`` without the extra ``http``, and ``ConfigurationError`` for aiohttp without the extra
+    ``aiohttp``.
     """
-    # httpx2 costs about 100 ms: it is paid by whoever opens an API connection, not by whoever lists connectors.
-    from genie_connect.http.httpx2_client import Httpx2Client
+    origin, limits = Origin.of(base_url), limits or Limits()
+    client: HttpClient
+    # Each costs about 100 ms: it is paid by whoever opens an API connection, not by whoever lists connectors.
+    if library is Library.AIOHTTP:
+        try:
+            from genie_connect.http.aiohttp_client import AiohttpClient
+        except ModuleNotFoundError as error:
+            message = f"http_client: aiohttp was chosen and is not installed ({error.name} is missing)"
+            hint = "pip install 'genie-connect[aiohttp]', or choose httpx2"
+            raise ConfigurationError(message, hint=hint) from None
+        client = AiohttpClient(origin, limits=limits, ca_file=ca_file)
+    else:
+        from genie_connect.http.httpx2_client import Httpx2Client
 
-    client = Httpx2Client(Origin.of(base_url), limits=limits or Limits(), ca_file=ca_file)
+        client = Httpx2Client(origin, limits=limits, ca_file=ca_file)
     await client.open()
     return client

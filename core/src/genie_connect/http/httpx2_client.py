@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -14,16 +13,13 @@ import httpx2
 
 from genie_connect.http.client import Limits, Response
 from genie_connect.http.errors import NoAnswer, NotSent, TransportError
+from genie_connect.http.fields import fields_that_came
+from genie_connect.http.prepare import prepare
 from genie_connect.http.target import Origin
-from genie_connect.model.frozen import EMPTY, FrozenMap
+from genie_connect.model.frozen import EMPTY
 
 if TYPE_CHECKING:
     import httpcore2
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z0-9-]+\Z")
-_VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
-# No answer may be compressed: what it unpacks to is not bounded by what was read.
-_ALWAYS = {"accept-encoding": "identity", "user-agent": "genie-connect"}
 
 _ERRORS: dict[type[Exception], tuple[type[TransportError], str, str]] = {
     httpx2.PoolTimeout: (NotSent, "pool", "no connection became free in time"),
@@ -95,6 +91,9 @@ class Httpx2Client:
         progress = _Progress()
         request = self._request(method, url, headers, content, progress)
         total_s = self._limits.total_s if timeout_s is None else min(timeout_s, self._limits.total_s)
+        if total_s <= 0:
+            # A kept connection takes the request before anything is waited for, and so before a time-out is noticed.
+            raise NotSent("time_out", "there was no time left")
         try:
             async with asyncio.timeout(total_s):
                 return await self._exchange(transport, request, progress)
@@ -110,14 +109,7 @@ class Httpx2Client:
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes, progress: _Progress
     ) -> httpx2.Request:
-        try:
-            target = self._origin.resolve(url)
-        except ValueError as error:
-            raise NotSent("refused_locally", f"the URL {error}") from None
-        for name, value in headers.items():
-            if not _NAME.match(name) or not _VALUE.match(value):
-                # Named but not quoted: the value may be the API key.
-                raise NotSent("refused_locally", f"the header field {name!r:.60} holds what HTTP does not allow")
+        target, fields = prepare(self._origin, method, url, headers)
         limits = self._limits
         extensions = {
             "timeout": {
@@ -128,7 +120,7 @@ class Httpx2Client:
             },
             "trace": progress.note,
         }
-        return httpx2.Request(method, target, headers={**_ALWAYS, **headers}, content=content, extensions=extensions)
+        return httpx2.Request(method, target, headers=fields, content=content, extensions=extensions)
 
     async def _exchange(
         self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, progress: _Progress
@@ -146,7 +138,7 @@ class Httpx2Client:
                     raise NoAnswer("oversize", message, status=progress.status)
         finally:
             await answer.aclose()
-        return Response(status=answer.status_code, headers=_headers(answer.headers), body=bytes(body))
+        return Response(status=answer.status_code, headers=fields_that_came(answer.headers.raw), body=bytes(body))
 
 
 class _Progress:
@@ -178,8 +170,12 @@ class _Progress:
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """A context that checks certificates and names, against ``ca_file`` alone where given."""
     if ca_file is not None:
-        return ssl.create_default_context(cafile=str(ca_file))
-    return httpx2.create_ssl_context(trust_env=False)
+        context = ssl.create_default_context(cafile=str(ca_file))
+    else:
+        context = httpx2.create_ssl_context(trust_env=False)
+    # Neither client speaks HTTP/2; httpx2 would say so itself, aiohttp would say nothing.
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _trusting_nobody() -> ssl.SSLContext:
@@ -206,7 +202,3 @@ def _connect_cause(error: BaseException | None) -> tuple[str, str] | None:
                 return entry
         error = error.__cause__ or error.__context__
     return None
-
-
-def _headers(headers: httpx2.Headers) -> FrozenMap[str]:
-    return FrozenMap({name.lower(): value for name, value in headers.items()})
