@@ -10,11 +10,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from genie_connect.bounces.informal import is_bounce, said_of
+from genie_connect.bounces.last_resort import guesses_of
 from genie_connect.bounces.returned import Returned, take_apart
 from genie_connect.bounces.verp import verp_recipient
 from genie_connect.errors import ValidationError
 from genie_connect.model.address import Address
-from genie_connect.model.event import BounceClass, Event, EventKind
+from genie_connect.model.event import BounceClass, Event, EventKind, Reason
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.text import clean_reply
 from genie_connect.replies import meaning_of
@@ -60,6 +61,9 @@ def events_of_mail(raw: bytes, *, received_at: datetime, envelope_to: str | None
         return tuple(base.of_words())
     if _is_automatic(mail):
         return (base.event(EventKind.AUTORESPONDED, recipient=base.sender()),)
+    # RFC 5321 section 4.5.5: what nobody may answer comes from a mail server, whatever it calls itself.
+    if mail.headers.get("return-path", "").strip() == "<>" and (guessed := base.of_guesses()):
+        return tuple(guessed)
     return (base.inbound(),)
 
 
@@ -129,7 +133,22 @@ class _Base:
                 raw={"recipient": each.recipient, "text": each.text},
             )
         if not said:
-            yield self.event(EventKind.BOUNCED, recipient=self._verp, bounce=BounceClass.UNDETERMINED)
+            guessed = self.of_guesses()
+            yield from guessed or [self.event(EventKind.BOUNCED, recipient=self._verp, bounce=BounceClass.UNDETERMINED)]
+
+    def of_guesses(self) -> list[Event]:
+        """A form that others know. What it does not say is not made up: no bounce of these is hard."""
+        return [
+            self.event(
+                EventKind.BOUNCED if each.for_good else EventKind.DEFERRED,
+                recipient=self._verp or recipient,
+                bounce=BounceClass.UNDETERMINED if each.for_good else None,
+                reason=Reason.OTHER if each.for_good else Reason.TEMPORARY,
+                raw={"recipient": each.recipient, "read_by": "flufl.bounce"},
+            )
+            for each in guesses_of(self._raw)[:MAX_RECIPIENTS]
+            if (recipient := _recipient(each.recipient)) is not None
+        ]
 
     def inbound(self) -> Event:
         """A message from a person, or from a program that says nothing we know."""

@@ -6,17 +6,23 @@ import base64
 import re
 from collections.abc import Iterator
 from email.message import Message
+from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from genie_connect.webhooks.inbound import header_texts, parsed_mime
+from genie_connect.webhooks.inbound import MAX_HEADERS, content_of, header_texts, parsed_mime, parts_within
 
 MAX_TEXT: Final = 20_000
 MAX_PARTS: Final = 50
+MAX_BLOCKS: Final = 300
 _ID: Final = re.compile(r"<[^<>\s]{3,900}>")
-_ID_LINE: Final = re.compile(r"^[>\s]*message-id:\s*(<[^<>\s]{3,900}>)", re.IGNORECASE | re.MULTILINE)
-_ORIGINALS: Final = frozenset({"message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global"})
+_ID_LINE: Final = re.compile(r"^[> \t]*message-id:\s*(<[^<>\s]{3,900}>)", re.IGNORECASE | re.MULTILINE)
+_BETWEEN: Final = re.compile(r"\n[ \t]*\n")
+_GLOBAL: Final = "message/global-delivery-status"
+_ORIGINALS: Final = frozenset(
+    {"message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global", "message/global-headers"}
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -24,8 +30,6 @@ class Returned:
     """A bounce mail, taken apart. Header names of blocks are in lower case; ``text`` is what people read."""
 
     headers: dict[str, str]
-    kind: str
-    report: str
     blocks: tuple[dict[str, str], ...] = ()
     feedback: dict[str, str] | None = None
     original: dict[str, str] | None = None
@@ -54,7 +58,7 @@ def take_apart(raw: bytes) -> Returned:
     texts: list[str] = []
     for part in _parts(message):
         kind = part.get_content_type()
-        if kind in ("message/delivery-status", "message/global-delivery-status"):
+        if kind in ("message/delivery-status", _GLOBAL):
             blocks += _blocks(part)
         elif kind == "message/feedback-report":
             feedback = next(iter(_blocks(part)), {})
@@ -64,8 +68,6 @@ def take_apart(raw: bytes) -> Returned:
             texts.append(_plain(part))
     return Returned(
         headers=_fields(message),
-        kind=message.get_content_type(),
-        report=str(message.get_param("report-type") or "").lower(),
         blocks=tuple(blocks),
         feedback=feedback,
         original=original,
@@ -79,41 +81,46 @@ def _parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
     while stack and seen < MAX_PARTS:
         part = stack.pop()
         seen += 1
-        payload = part.get_payload()
-        if part.get_content_maintype() == "multipart" and isinstance(payload, list):
-            stack += [inner for inner in reversed(payload) if isinstance(inner, Message)]
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            stack += reversed(parts_within(part))
         else:
             yield part
 
 
 def _fields(message: Message[Any, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in header_texts(((str(name), str(value)) for name, value in message.raw_items()), limit=4_000):
+    fields = ((str(name), str(value)) for name, value in islice(message.raw_items(), MAX_HEADERS))
+    for name, value in header_texts(fields, limit=4_000):
         found.setdefault(name.lower(), value)
     return found
 
 
 def _blocks(part: Message[Any, Any]) -> list[dict[str, str]]:
-    payload = part.get_payload()
-    inner = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
+    inner = parts_within(part)
     if blocks := [fields for each in inner if (fields := _fields(each))]:
+        if part.get_content_type() == _GLOBAL:
+            # The parser takes it for a message, whose head is the first block and whose text are all others.
+            blocks += _split(_plain(inner[0]))
         return blocks
     # Some servers encode the report, which RFC 3464 does not allow, and so the parser finds no fields in it.
-    text = _unencoded("".join([str(each.get_payload()) for each in inner])) if inner else _plain(part)
-    return [fields for block in re.split(r"\n[ \t]*\n", text) if (fields := _lines(block))]
+    return _split(_unencoded(b"".join([content_of(each) for each in inner])) if inner else _plain(part))
 
 
-def _unencoded(text: str) -> str:
+def _split(text: str) -> list[dict[str, str]]:
+    found = _BETWEEN.split(text, MAX_BLOCKS)[:MAX_BLOCKS]
+    return [fields for block in found if (fields := _lines(block))]
+
+
+def _unencoded(content: bytes) -> str:
     try:
-        return base64.b64decode(text.encode("ascii")).decode("utf-8", "replace").replace("\r\n", "\n")
+        return base64.b64decode(content).decode("utf-8", "replace").replace("\r\n", "\n")
     except ValueError:
         return ""
 
 
 def _original(part: Message[Any, Any]) -> dict[str, str]:
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        return _fields(payload[0]) if payload and isinstance(payload[0], Message) else {}
+    if part.is_multipart():
+        return _fields(inner[0]) if (inner := parts_within(part)) else {}
     return _lines(_plain(part))
 
 
@@ -122,9 +129,4 @@ def _lines(block: str) -> dict[str, str]:
 
 
 def _plain(part: Message[Any, Any]) -> str:
-    try:
-        content = part.get_payload(decode=True)
-    except (ValueError, LookupError):
-        content = None
-    raw = content if isinstance(content, bytes) else str(part.get_payload()).encode("utf-8", "replace")
-    return raw[: 4 * MAX_TEXT].decode("utf-8", "replace").replace("\r\n", "\n")
+    return content_of(part)[: 4 * MAX_TEXT].decode("utf-8", "replace").replace("\r\n", "\n")
