@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genie_connect.webhooks.inbound import addresses_of, file_named, header_pairs, parse_mime
+from genie_connect.bounces import events_of_mail
+from genie_connect.webhooks.inbound import addresses_of, file_named, header_pairs, parse_mime, parsed_mime
+from genie_connect.webhooks.mime_bounds import (
+    MOST_DELIMITERS,
+    MOST_OF_A_CONTENT_FIELD,
+    MOST_OF_A_FIELD,
+    bounded,
+)
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 MESSAGE = b"""\
 From: =?utf-8?q?Ad=C3=A9le?= <adele@example.com>\r
@@ -110,3 +119,53 @@ def test_encoded_words_without_end_are_not_decoded_without_end() -> None:
     assert pairs[0] == ("Subject", "Köln")
     assert [name for name, value in pairs if "Köln" in value] == ["Subject", "X-0"]
     assert pairs[-1][1].startswith(word)
+
+
+PIECES = "multipart/mixed; boundary=b; a*0=x; a*=y"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        f"Content-Type: {PIECES}",
+        f"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: {PIECES}",
+        f"Content-Type: message/rfc822\n\nContent-Type: {PIECES}",
+        "Content-Disposition: attachment; filename*0=x; filename*=y",
+        "Content-Type: text/plain; charset*0=x; charset*=y",
+    ],
+)
+def test_a_parameter_in_numbered_and_unnumbered_pieces_raises_nothing(field: str) -> None:
+    """``email`` compares the number of the one with the lack of it of the other."""
+    raw = f"From: ada@example.com\nReturn-Path: <>\nSubject: Undeliverable\n{field}\n\nHello\n".encode()
+    message = parse_mime(raw)
+    assert message.sender is not None
+    assert message.subject == "Undeliverable"
+    assert events_of_mail(raw, received_at=NOW)
+
+
+@pytest.mark.parametrize("where", ["", "Content-Type: multipart/mixed; boundary=b\n\n--b\n"], ids=["head", "part"])
+@pytest.mark.parametrize("piece", [";", "a=b;", "\n ;"])
+def test_a_field_without_end_is_one_of_its_beginning(where: str, piece: str) -> None:
+    """Each look for a parameter copies what is left of the field, so that its square is the time that it takes."""
+    raw = f"{where}Content-Type: text/plain; charset=utf-8;{piece * 50_000}\nSubject: {'s ' * 80_000}\n\nHello".encode()
+    values = [str(value) for part in parsed_mime(raw).walk() for _, value in part.raw_items()]
+    assert len(values) >= 2
+    assert sorted(map(len, values))[-2:] == [MOST_OF_A_CONTENT_FIELD, MOST_OF_A_FIELD]
+    assert parse_mime(raw).text == "Hello"
+
+
+@pytest.mark.parametrize("delimiter", ["--b\n", "--b\r", "--b \t\n", "--b\n\n"], ids=repr)
+def test_parts_without_end_are_not_made(delimiter: str) -> None:
+    """What stands in the first of them is read."""
+    head = "From: ada@example.com\nContent-Type: multipart/mixed; boundary=b\n\n"
+    raw = f"{head}--b\nContent-Type: text/plain\n\nHello\n{delimiter * 100_000}".encode()
+    assert sum(1 for _ in parsed_mime(raw).walk()) <= MOST_DELIMITERS + 2
+    assert (parse_mime(raw).text or "").strip() == "Hello"
+
+
+def test_lines_that_begin_like_a_delimiter_are_text() -> None:
+    """As in a program's comments, of which each is another one."""
+    lines = "".join([f"-- line {number}\n" for number in range(3 * MOST_DELIMITERS)])
+    raw = f"From: ada@example.com\nContent-Type: text/plain\n\n{lines}".encode()
+    assert bounded(raw) is raw
+    assert parse_mime(raw).text == lines

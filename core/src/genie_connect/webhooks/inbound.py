@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
@@ -24,6 +24,7 @@ from genie_connect.model.address import Address
 from genie_connect.model.event import Event, EventKind
 from genie_connect.model.inbound import InboundFile, InboundMessage
 from genie_connect.model.text import clean_reply
+from genie_connect.webhooks.mime_bounds import ShortFields, bounded
 
 MAX_PARTS: Final = 500
 MAX_HEADERS: Final = 500
@@ -194,12 +195,13 @@ def file_named(name: str, content: bytes, content_type: str = "", content_id: st
 
 def parsed_mime(raw: bytes) -> Message[Any, Any]:
     """A message whose header fields stand as they came. Raises nothing."""
-    # compat32 keeps header fields as they are; the newer policies raise for some when they are read.
+    raw = bounded(raw)
+    policy = ShortFields()
     try:
-        return message_from_bytes(raw, policy=policy.compat32)
-    except RecursionError:
-        # Parts within parts, a thousand deep: nobody wrote that to be read.
-        return BytesHeaderParser(policy=policy.compat32).parsebytes(raw)
+        return message_from_bytes(raw, policy=policy)
+    except _PARSER_ERRORS:
+        # Parts within parts, a thousand deep, or a boundary in numbered and unnumbered pieces: not written to be read.
+        return BytesHeaderParser(policy=policy).parsebytes(raw)
 
 
 def _headers(message: Message[Any, Any]) -> Iterator[tuple[str, str]]:
@@ -243,7 +245,7 @@ def _bodies(message: Message[Any, Any]) -> tuple[str | None, str | None, list[In
         elif kind == "text/html" and html is None and not is_file:
             html = _text(part)
         else:
-            files.append(file_named(named or "", _content(part), kind, str(part.get("content-id") or "").strip()))
+            files.append(file_named(named or "", content_of(part), kind, str(part.get("content-id") or "").strip()))
     return text, html, files
 
 
@@ -254,11 +256,17 @@ def _leaves(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
     while stack and seen < MAX_PARTS:
         part = stack.pop()
         seen += 1
-        payload = part.get_payload()
-        if part.get_content_maintype() == "multipart" and isinstance(payload, list):
-            stack += [inner for inner in reversed(payload) if isinstance(inner, Message)]
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            stack += reversed(parts_within(part))
         else:
             yield part
+
+
+def parts_within(part: Message[Any, Any]) -> list[Message[Any, Any]]:
+    """The parts of one that holds some."""
+    # Of one that holds text get_payload would decode it, by whatever charset it names, and raise what that raises.
+    payload = part.get_payload() if part.is_multipart() else []
+    return [each for each in payload if isinstance(each, Message)]
 
 
 def _filename(part: Message[Any, Any]) -> str | None:
@@ -269,19 +277,19 @@ def _filename(part: Message[Any, Any]) -> str | None:
     return None if name is None else _decoded(str(name))
 
 
-def _content(part: Message[Any, Any]) -> bytes:
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        return b"".join([inner.as_bytes() for inner in payload if isinstance(inner, Message)])
+def content_of(part: Message[Any, Any]) -> bytes:
+    """What a part holds, its transfer encoding undone. Raises nothing: what cannot be read is not there."""
     try:
+        if part.is_multipart():
+            return b"".join([inner.as_bytes() for inner in parts_within(part)])
         content = part.get_payload(decode=True)
     except _PARSER_ERRORS:
-        content = None
-    return content if isinstance(content, bytes) else str(payload).encode("utf-8", "replace")
+        return b""
+    return content if isinstance(content, bytes) else b""
 
 
 def _text(part: Message[Any, Any]) -> str:
-    raw = _content(part)
+    raw = content_of(part)
     try:
         charset = part.get_content_charset() or "utf-8"
         decoded = raw.decode(charset, "replace")
