@@ -193,10 +193,11 @@ FIELDS = {
     "content_type": Field(lambda attack: _attached(content_type=f"image/png{attack}"), "content_type"),
     "text": Field(lambda attack: _message(text=attack), "text"),
     "html": Field(lambda attack: _message(html=attack), "html"),
+    "amp": Field(lambda attack: _message(amp=attack), "amp"),
 }
 
 ADDRESSES = ("from", "to", "cc", "bcc", "reply_to", "envelope_from", "to_local", "to_domain")
-BODIES = ("text", "html")
+BODIES = ("text", "html", "amp")
 # Fields with so narrow a grammar that nothing on the lists above fits in, the boundary apart.
 NARROW = (*ADDRESSES, "header_name", "metadata_key", "content_id", "content_type")
 # Fields with a syntax of their own, which is ASCII.

@@ -53,12 +53,12 @@ def test_harmless_on_the_wire(case: Case, eight_bit: bool) -> None:
     assert wire.decoded(result.get("Subject")) == message.subject
 
     leaves = [part for part in result.walk() if not part.parts]
-    assert len(leaves) == 1 + (message.html is not None) + len(message.attachments)
+    assert len(leaves) == 1 + (message.amp is not None) + (message.html is not None) + len(message.attachments)
     for part in result.walk()[1:]:
         assert set(part.names) <= _PART
         assert len(part.names) == len(set(part.names))
     bodies = [part.content for part in leaves[: len(leaves) - len(message.attachments)]]
-    given = [body for body in (message.text, message.html) if body is not None]
+    given = [body for body in (message.text, message.amp, message.html) if body is not None]
     assert [_lines(body.decode()) for body in bodies] == [_lines(body) for body in given]
 
 

@@ -327,6 +327,15 @@ _FILE = Attachment(filename="a.txt", content=b"x")
         ({"text": _TEXT}, ["text/plain"]),
         ({"html": "<p>"}, ["text/html"]),
         ({"text": _TEXT, "html": "<p>"}, ["multipart/alternative", "text/plain", "text/html"]),
+        (
+            {"text": _TEXT, "amp": "<html ⚡4email>", "html": "<p>"},
+            ["multipart/alternative", "text/plain", "text/x-amp-html", "text/html"],
+        ),
+        ({"text": _TEXT, "amp": "<p>"}, ["multipart/alternative", "text/plain", "text/x-amp-html"]),
+        (
+            {"amp": "<p>", "html": _HTML, "attachments": [_LOGO]},
+            ["multipart/alternative", "text/x-amp-html", "multipart/related", "text/html", "image/png"],
+        ),
         ({"html": _HTML, "attachments": [_LOGO]}, ["multipart/related", "text/html", "image/png"]),
         (
             {"text": _TEXT, "html": _HTML, "attachments": [_LOGO]},

@@ -83,7 +83,8 @@ def messages(draw: st.DrawFn) -> Message:
         files += {image.content_id: image for image in images}.values()
     if text is None and html is None and not files:
         text = ""
-    given_values: dict[str, Any] = {"text": text, "html": html, "attachments": files}
+    amp = None if text is None and html is None else draw(st.none() | WITH_FIELDS.map("".join))
+    given_values: dict[str, Any] = {"text": text, "amp": amp, "html": html, "attachments": files}
     try:
         return Message(
             **given_values,
@@ -309,6 +310,7 @@ _PLACES: dict[str, dict[str, Any]] = {
     "text": {"text": "a\n{{ v }}\nb\n"},
     "long line": {"text": "é" * 70 + "{{ v }}" + "=" * 70},
     "html": {"html": '<a title="{{ v }}">{{ v }}</a>\n', "text": "Text\n"},
+    "amp": {"amp": '<a title="{{ v }}">{{ v }}</a>\n', "text": "Text\n"},
 }
 
 
@@ -335,11 +337,11 @@ def test_hostile_value_gets_nowhere(place: str, attack: str, eight_bit: bool) ->
     if message.subject:
         assert wire.decoded(strict.get("Subject")) == message.subject.replace("{{ v }}", value)
     leaves = [part for part in strict.walk() if not part.parts]
-    assert len(leaves) == 1 + (message.html is not None)
+    assert len(leaves) == 1 + (message.html is not None) + (message.amp is not None)
     assert leaves[0].content.decode().replace("\r\n", "\n").rstrip("\n") == (
         (message.text or "").replace("{{ v }}", value).rstrip("\n")
     )
-    if message.html is not None:
+    if message.html is not None or message.amp is not None:
         markup = leaves[1].content.decode()
         assert (markup.count("<"), markup.count(">"), markup.count('"')) == (2, 2, 2)
     python = email.message_from_bytes(data, policy=email.policy.default)

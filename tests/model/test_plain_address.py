@@ -43,7 +43,18 @@ PHRASES = ("", "Ada", " ", "<", ">", '"', "\\", ",", "=?utf-8?q?=0A?=", "\n", "Ã
 @given(
     st.lists(st.sampled_from(PHRASES), max_size=4).map("".join),
     st.lists(st.sampled_from(PIECES), max_size=5).map("".join),
-    st.sampled_from(["{0} <{1}>", "{1}", "{0}<{1}>", "{0} {1}>", " {0} <{1}> ", "<{1}>", "{0} <{1}@example.com>"]),
+    st.sampled_from(
+        [
+            "{0} <{1}>",
+            "{1}",
+            "{0}<{1}>",
+            "{0} {1}>",
+            "{1}@example.com>",
+            " {0} <{1}> ",
+            "<{1}>",
+            "{0} <{1}@example.com>",
+        ]
+    ),
 )
 def test_the_address_alone_is_that_of_the_address_read(phrase: str, email: str, form: str) -> None:
     """With a name or without, and what is refused is refused."""
@@ -55,3 +66,10 @@ def test_the_address_alone_is_that_of_the_address_read(phrase: str, email: str, 
             bare(value)
         return
     assert bare(value) == expected
+
+
+@pytest.mark.parametrize("value", ["ada@example.com>", ">", "ada@example.com>>", "ada@example.com<>"])
+def test_half_a_bracket_makes_no_address(value: str) -> None:
+    """Whoever wrote it meant something else."""
+    with pytest.raises(ValidationError):
+        bare(value)

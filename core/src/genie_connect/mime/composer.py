@@ -11,12 +11,11 @@ from genie_connect.errors import UnsafeMessage, ValidationError
 from genie_connect.mime import header
 from genie_connect.mime.body import BASE64_LINE_BYTES, base64_lines, base64_size_bytes, encoded_text
 from genie_connect.mime.gate import check_message_id, check_wire
-from genie_connect.mime.parts import HeaderField, Part, Piece, block, boundary_token, joined, nested, text_part
+from genie_connect.mime.parts import BODIES, HeaderField, Piece, block, boundary_token, joined, nested, text_part
 from genie_connect.model.attachment import Attachment
 from genie_connect.model.batch import Batch, Delivery
 from genie_connect.model.headers import STRUCTURED
 from genie_connect.model.merge import Texts, plain_texts, template_of
-from genie_connect.model.message import Message
 
 _CHUNK_BYTES = 1024 * BASE64_LINE_BYTES
 MIME_VERSION = ("MIME-Version", "MIME-Version: 1.0\r\n")
@@ -108,8 +107,14 @@ def compose(batch: Batch, delivery: Delivery, *, date: datetime, eight_bit: bool
         texts = plain_texts(message)
     else:
         texts = template_of(message).texts(delivery.merge, delivery.headers)
-    token = boundary_token(delivery.message_id, [body for body in (texts.text, texts.html) if body is not None])
-    content = _content(texts, message, token, eight_bit)
+    bodies = {
+        subtype: body
+        for subtype, body in zip(BODIES, (texts.text, texts.amp, texts.html), strict=True)
+        if body is not None
+    }
+    token = boundary_token(delivery.message_id, bodies.values())
+    parts = {subtype: text_part(subtype, encoded_text(body, eight_bit=eight_bit)) for subtype, body in bodies.items()}
+    content = nested(parts, message.attachments, token)
     shown = (batch.sender, *delivery.to, *delivery.cc, *message.reply_to)
     smtputf8 = any(address.needs_smtputf8 for address in shown)
     head = block((*_fields(batch, delivery, texts, date), MIME_VERSION, *content.fields))
@@ -147,14 +152,6 @@ def _fields(batch: Batch, delivery: Delivery, texts: Texts, date: datetime) -> I
     for lower, (name, value) in own.items():
         write = header.kept if lower in STRUCTURED else header.unstructured
         yield name, write(name, value)
-
-
-def _content(texts: Texts, message: Message, token: str, eight_bit: bool) -> Part:
-    text, html = (
-        None if body is None else text_part(subtype, encoded_text(body, eight_bit=eight_bit))
-        for subtype, body in (("plain", texts.text), ("html", texts.html))
-    )
-    return nested(text, html, message.attachments, token)
 
 
 def piece_size_bytes(piece: Piece) -> int:

@@ -5,19 +5,21 @@
     mixed
     ├── alternative
     │   ├── text/plain
+    │   ├── text/x-amp-html
     │   └── related
     │       ├── text/html
     │       └── inline images
     └── files
 
-Levels with a single part are left out.
+Levels with a single part are left out. AMP stands before HTML, since old readers show the last part only
+(https://amp.dev/documentation/guides-and-tutorials/email/learn/email-spec/amp-email-structure).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from genie_connect.mime import header
 from genie_connect.mime.body import Body, Encoding
@@ -66,10 +68,10 @@ def _text_head(subtype: str, encoding: Encoding) -> tuple[tuple[HeaderField, ...
     return fields, block(fields)
 
 
+BODIES: Final = ("plain", "x-amp-html", "html")
+"""The subtypes of text bodies, in the order in which they stand."""
 # The same for every message, so they are made once.
-_TEXT_HEADS = {
-    (subtype, encoding): _text_head(subtype, encoding) for subtype in ("plain", "html") for encoding in Encoding
-}
+_TEXT_HEADS = {(subtype, encoding): _text_head(subtype, encoding) for subtype in BODIES for encoding in Encoding}
 
 
 def text_part(subtype: str, body: Body) -> Part:
@@ -129,12 +131,12 @@ def multipart(subtype: str, parts: Sequence[Part], token: str) -> Part:
     return Part(tuple(fields), block(fields), tuple(pieces), eight_bit)
 
 
-def nested(text: Part | None, html: Part | None, attachments: Sequence[Attachment], token: str) -> Part:
-    """The content of a message."""
-    bodies = [] if text is None else [text]
-    if html is not None:
-        images = [file_part(image) for image in attachments if image.inline]
-        bodies.append(multipart("related", [html, *images], token) if images else html)
+def nested(texts: Mapping[str, Part], attachments: Sequence[Attachment], token: str) -> Part:
+    """The content of a message: its bodies by subtype, in the order of ``BODIES``, and its files."""
+    bodies = list(texts.values())
+    images = [file_part(image) for image in attachments if image.inline] if "html" in texts else []
+    if images:
+        bodies[-1] = multipart("related", [bodies[-1], *images], token)
     if len(bodies) > 1:
         bodies = [multipart("alternative", bodies, token)]
     files = [file_part(file) for file in attachments if not file.inline]

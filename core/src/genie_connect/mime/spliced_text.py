@@ -79,7 +79,8 @@ SplicedBody: TypeAlias = tuple[Encoding, bytes, bytes]
 class SplicedText:
     """A body, its lines with fields apart from the rest. Line ends of ``segments`` are LF.
 
-    ``varies`` says whether it has such lines at all.
+    ``varies`` says whether it has such lines at all, and ``suspect`` is where what is the same in all copies may hold
+    what looks like a token.
     """
 
     def __init__(self, segments: Sequence[Segment], slots: Slots) -> None:
@@ -93,7 +94,7 @@ class SplicedText:
         self._long = any(has_long_line(run) for run in self._raw)
         self._size_bytes = sum(map(len, self._raw))
         self._costly = sum(map(costly_octets, self._raw))
-        self._suspect = "".join(runs) if any(_TOKEN.search(run) for run in runs) else ""
+        self.suspect = "\n".join(runs) if any(_TOKEN.search(run) for run in runs) else ""
         self._same: dict[bool, SplicedBody] = {}
 
     @cached_property
@@ -106,10 +107,6 @@ class SplicedText:
         quoted = [quoted_printable(run) for run in self._raw]
         check_wire(b"".join(quoted))
         return _pattern(quoted)
-
-    def holds(self, token: str, own_lines: str) -> bool:
-        """Whether the body of the copy with these lines holds the token."""
-        return token in own_lines or token in self._suspect
 
     def body(self, own_lines: str, *, eight_bit: bool) -> SplicedBody:
         """The body of the copy with these lines, the same as ``encoded_text`` gives. Raises ``UnsafeMessage``."""

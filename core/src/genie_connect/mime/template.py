@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from genie_connect.mime.body import Body, Encoding, base64_lines
 from genie_connect.mime.composer import Composed, compose, piece_size_bytes
 from genie_connect.mime.gate import check_wire
-from genie_connect.mime.parts import TOKEN_CHARACTERS, Piece, joined, nested, next_token, text_part
+from genie_connect.mime.parts import BODIES, TOKEN_CHARACTERS, Piece, joined, nested, next_token, text_part
 from genie_connect.mime.spliced_head import Copy, HeadSplicer
 from genie_connect.mime.spliced_text import Slots, SplicedText
 from genie_connect.model.attachment import Attachment
@@ -30,9 +30,9 @@ STREAMED_FROM_BYTES = 1024 * 1024
 """Files of this size and above are not kept in memory but read for each copy."""
 
 # The model lets no NUL in, so these stand nowhere else.
-_MARKS = (b"\x00head\x00", b"\x00token\x00", b"\x00text\x00", b"\x00html\x00")
-_HEAD_MARK, _TOKEN_MARK, _TEXT_MARK, _HTML_MARK = _MARKS
-_MARK = re.compile(rb"(\x00(?:head|token|text|html)\x00)")
+_HEAD_MARK, _TOKEN_MARK = b"\x00head\x00", b"\x00token\x00"
+_BODY_MARKS = {subtype: f"\x00{subtype}\x00".encode() for subtype in BODIES}
+_MARK = re.compile(rb"(\x00[a-z-]+\x00)")
 _SOME_TOKEN = b"0" * TOKEN_CHARACTERS
 
 
@@ -85,8 +85,8 @@ class CompiledMessage:
         return _Splicer(self._batch, template_of(self._batch.message), self._attachments)
 
 
-_Own: TypeAlias = tuple[bytes, bytes, bytes, bytes]
-"""What a copy puts into a run: head, token, text and HTML, in the order of ``_MARKS``."""
+_Own: TypeAlias = Sequence[bytes]
+"""What a copy puts into a run: head, token, and the bodies that the message has."""
 
 
 class _Run(NamedTuple):
@@ -96,11 +96,11 @@ class _Run(NamedTuple):
     pick: Callable[[_Own], bytes | tuple[bytes, ...]]
 
     @classmethod
-    def of(cls, piece: bytes) -> _Run:
-        """The run that ``piece`` becomes, its marks being the places. Raises ``UnsafeMessage``."""
+    def of(cls, piece: bytes, marks: Sequence[bytes]) -> _Run:
+        """The run that ``piece`` becomes, the marks in it being the places. Raises ``UnsafeMessage``."""
         parts = _MARK.split(piece)
         check_wire(b"".join(parts[::2]))
-        numbers = [_MARKS.index(mark) for mark in parts[1::2]]
+        numbers = [marks.index(mark) for mark in parts[1::2]]
         parts[::2] = [part.replace(b"%", b"%%") for part in parts[::2]]
         parts[1::2] = [b"%b"] * len(numbers)
         return cls(b"".join(parts), itemgetter(*numbers) if numbers else _nothing)
@@ -111,13 +111,12 @@ def _nothing(_: _Own) -> tuple[()]:
 
 
 class _Frame(NamedTuple):
-    """How the parts nest, for one choice of encodings.
+    """How the parts nest, for one choice of encodings of the bodies.
 
     ``content_head`` is how the header ends, with some token, and ``open_end`` says that a body ends the message.
     """
 
-    text: Encoding
-    html: Encoding
+    encodings: Sequence[Encoding]
     names: tuple[str, ...]
     content_head: bytes
     pieces: tuple[_Run | Piece, ...]
@@ -126,8 +125,8 @@ class _Frame(NamedTuple):
     open_end: bool
 
 
-_Bodies: TypeAlias = tuple[_Frame, str, bytes, bytes]
-"""The frame of a copy, what makes its delimiters its own, its text and its HTML."""
+_Bodies: TypeAlias = tuple[_Frame, str, Sequence[bytes]]
+"""The frame of a copy, what makes its delimiters its own, and its bodies."""
 
 
 class _Splicer:
@@ -138,8 +137,12 @@ class _Splicer:
         self._attachments = attachments
         slots = Slots()
         self._head = HeadSplicer(batch.message, batch.sender, template, slots)
-        self._text = SplicedText(template.text or (), slots)
-        self._html = SplicedText(template.html or (), slots)
+        given = zip(BODIES, (template.text, template.amp, template.html), strict=True)
+        texts = {subtype: SplicedText(body, slots) for subtype, body in given if body is not None}
+        self._subtypes, self._texts = tuple(texts), tuple(texts.values())
+        self._marks = (_HEAD_MARK, _TOKEN_MARK, *[_BODY_MARKS[subtype] for subtype in texts])
+        self._suspect = "\n".join([text.suspect for text in self._texts])
+        self._vary = any(text.varies for text in self._texts)
         self._fields = slots.fields
         self._frames: list[_Frame] = []
         self._same: dict[bool, _Bodies] = {}
@@ -147,13 +150,13 @@ class _Splicer:
     def compose(self, delivery: Delivery, date: datetime, eight_bit: bool) -> Composed:
         merge: Mapping[str, str] = EMPTY if delivery.merge is None else delivery.merge
         values = [value_of(field, merge) for field in self._fields]
-        if self._text.varies or self._html.varies:
+        if self._vary:
             bodies = self._own_bodies(values, delivery.message_id, eight_bit)
         else:
             bodies = self._same_bodies(delivery.message_id, eight_bit)
-        frame, token, text, html = bodies
+        frame, token, texts = bodies
         head, smtputf8 = self._head.head(Copy(delivery, values, date), frame.names, frame.content_head)
-        pieces, size_bytes = _spliced(frame, (head, token.encode(), text, html))
+        pieces, size_bytes = _spliced(frame, (head, token.encode(), *texts))
         return Composed(
             size_bytes=size_bytes,
             needs_8bit=frame.eight_bit,
@@ -163,51 +166,51 @@ class _Splicer:
         )
 
     def _own_bodies(self, values: Sequence[str], message_id: str, eight_bit: bool) -> _Bodies:
-        text_lines = self._text.own_lines(values)
-        html_lines = self._html.own_lines([escaped(value) for value in values])
-        token = next_token(message_id)
-        while self._text.holds(token, text_lines) or self._html.holds(token, html_lines):
-            token = next_token(token)
-        text_encoding, text, text_own = self._text.body(text_lines, eight_bit=eight_bit)
-        html_encoding, html, html_own = self._html.body(html_lines, eight_bit=eight_bit)
-        frame = self._frame(text_encoding, html_encoding)
-        check_wire(b"\r\n".join((text_own, html_own)), eight_bit=frame.eight_bit)
-        return frame, token, text, html
+        values_in_html = [escaped(value) for value in values]
+        lines = [
+            text.own_lines(values if subtype == "plain" else values_in_html)
+            for subtype, text in zip(self._subtypes, self._texts, strict=True)
+        ]
+        token = self._next_token(message_id, "\n".join(lines))
+        bodies = [text.body(own, eight_bit=eight_bit) for text, own in zip(self._texts, lines, strict=True)]
+        frame = self._frame([encoding for encoding, _, _ in bodies])
+        check_wire(b"\r\n".join([own for _, _, own in bodies]), eight_bit=frame.eight_bit)
+        return frame, token, [body for _, body, _ in bodies]
 
     def _same_bodies(self, message_id: str, eight_bit: bool) -> _Bodies:
         """The same where the bodies are the same in all copies, and only the delimiters are not."""
         known = self._same.get(eight_bit)
         if known is None:
             known = self._same[eight_bit] = self._own_bodies((), message_id, eight_bit)
-        frame, _, text, html = known
-        token = next_token(message_id)
-        while self._text.holds(token, "") or self._html.holds(token, ""):
-            token = next_token(token)
-        return frame, token, text, html
+        frame, _, texts = known
+        return frame, self._next_token(message_id, ""), texts
 
-    def _frame(self, text: Encoding, html: Encoding) -> _Frame:
+    def _next_token(self, message_id: str, own_lines: str) -> str:
+        token = next_token(message_id)
+        while token in own_lines or token in self._suspect:
+            token = next_token(token)
+        return token
+
+    def _frame(self, encodings: Sequence[Encoding]) -> _Frame:
         for frame in self._frames:
-            if frame.text is text and frame.html is html:
+            if frame.encodings == encodings:
                 return frame
-        frame = self._new_frame(text, html)
+        frame = self._new_frame(encodings)
         self._frames.append(frame)
         return frame
 
-    def _new_frame(self, text: Encoding, html: Encoding) -> _Frame:
-        message = self._message
-        content = nested(
-            None if message.text is None else text_part("plain", Body(text, _TEXT_MARK)),
-            None if message.html is None else text_part("html", Body(html, _HTML_MARK)),
-            message.attachments,
-            _TOKEN_MARK.decode(),
-        )
-        open_end = content.pieces[-1] in (_TEXT_MARK, _HTML_MARK)
+    def _new_frame(self, encodings: Sequence[Encoding]) -> _Frame:
+        texts = {
+            subtype: text_part(subtype, Body(encoding, _BODY_MARKS[subtype]))
+            for subtype, encoding in zip(self._subtypes, encodings, strict=True)
+        }
+        content = nested(texts, self._message.attachments, _TOKEN_MARK.decode())
+        open_end = content.pieces[-1] in self._marks
         below = content.pieces if open_end else content.closed_pieces()
         head = "".join([line for _, line in content.fields]).encode() + b"\r\n"
         pieces = tuple(self._frame_piece(piece) for piece in joined((_HEAD_MARK, head, *below)))
         return _Frame(
-            text=text,
-            html=html,
+            encodings=encodings,
             names=tuple(name for name, _ in content.fields),
             content_head=head.replace(_TOKEN_MARK, _SOME_TOKEN),
             pieces=pieces,
@@ -217,7 +220,7 @@ class _Splicer:
         )
 
     def _frame_piece(self, piece: Piece) -> _Run | Piece:
-        return self._attachments.get(piece, piece) if isinstance(piece, Attachment) else _Run.of(piece)
+        return self._attachments.get(piece, piece) if isinstance(piece, Attachment) else _Run.of(piece, self._marks)
 
 
 def _spliced(frame: _Frame, own: _Own) -> tuple[tuple[Piece, ...], int]:

@@ -152,7 +152,9 @@ def bare(value: object) -> str:
     """The address alone that ``Address.parse`` reads, for those of which no more is wanted."""
     if isinstance(value, str):
         phrase, bracket, email = value[:-1].rpartition("<") if value.endswith(">") else ("", "", value)
-        parts = _plain_parts(email) if not bracket or _is_plain_phrase(phrase) else None
+        if bracket and not _is_plain_phrase(phrase):
+            return Address.parse(value).email
+        parts = _plain_parts(email if bracket else value)
         if parts is not None:
             return parts[2]
     return Address.parse(value).email

@@ -31,7 +31,7 @@ from genie_connect.api import (
 from genie_connect.contract import ConnectorInfo, Kind
 from genie_connect.errors import ValidationError
 from genie_connect.http import Response
-from genie_connect.model.capability import CapabilityTable, conditional, yes
+from genie_connect.model.capability import CapabilityTable, conditional, no, yes
 from genie_connect.model.frozen import FrozenMap
 from genie_connect.model.secret import Secret
 from genie_connect.model.settings import setting, settings
@@ -155,6 +155,7 @@ class Msgraph(OAuthConnector[MsgraphSettings]):
             yes("send.broadcast", "30 messages a minute and 10,000 recipients a day for each mailbox"),
             yes("send.attachments"),
             yes("send.inline_images"),
+            no("send.amp", "Exchange keeps a text and an HTML body and no other (believed)"),
             yes("send.cc_bcc", "beside at least one recipient in To"),
             yes("send.reply_to"),
             conditional("send.headers", "Exchange may leave fields out, above all those that are not X-"),

@@ -33,6 +33,7 @@ _DECLARED: Final = CapabilityTable(
         ),
         host("suppressions", support="GenieOS suppressions checked before send"),
         yes("send.html"),
+        yes("send.amp"),
         yes("send.cc_bcc"),
         yes("send.reply_to"),
         yes("send.headers"),

@@ -166,6 +166,7 @@ class Gmail(OAuthConnector[GmailSettings]):
             yes("send.broadcast", "500 recipients a day for an account of Gmail, 2,000 for Workspace"),
             yes("send.attachments"),
             yes("send.inline_images"),
+            yes("send.amp"),
             yes("send.cc_bcc"),
             yes("send.reply_to"),
             yes("send.headers"),

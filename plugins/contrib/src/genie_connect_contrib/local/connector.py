@@ -125,6 +125,7 @@ class FolderConnector:
                 yes("send.attachments"),
                 yes("send.inline_images"),
                 yes("send.html"),
+                yes("send.amp"),
                 yes("send.cc_bcc"),
                 yes("send.reply_to"),
                 yes("send.headers"),
