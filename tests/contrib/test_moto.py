@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from email import message_from_string, policy
 
 import attrs
 import boto3
@@ -14,7 +15,7 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 from moto.ses.models import Message as Taken
-from moto.ses.models import SESBackend, ses_backends
+from moto.ses.models import RawMessage, SESBackend, ses_backends
 
 from genie_connect import Host, Outcome, Registry, State
 from genie_connect.model.features import missing, required
@@ -68,6 +69,7 @@ def _takes(case: Case) -> bool:
 async def test_moto_takes_what_amazon_ses_is_sent(url: str, backend: SESBackend) -> None:
     """Sender, recipients by field, subject and body as the message has them, and the id is the one that moto gave."""
     taken: list[str] = []
+    whole: list[str] = []
     for case in filter(_takes, CASES):
         backend.sent_messages.clear()
         outcomes = await _sent(url, case)
@@ -75,15 +77,38 @@ async def test_moto_takes_what_amazon_ses_is_sent(url: str, backend: SESBackend)
             assert {each.stage for each in outcomes} == {"plan"}, (case.name, outcomes)
             continue
         (found,) = backend.sent_messages
-        assert isinstance(found, Taken)
         assert {each.provider_id for each in outcomes} == {found.id}
         message = case.message
-        assert (found.subject, found.body) == (message.subject, message.html or message.text or "")
         assert found.source.endswith("<shop@example.com>")
-        reached = [address.rpartition("<")[2].strip(">") for to in found.destinations.values() for address in to]
+        if isinstance(found, RawMessage):
+            whole.append(case.name)
+            assert _read(found.raw_data) == (
+                message.subject,
+                message.amp,
+                [each.read() for each in message.attachments],
+            )
+            # moto counts those in the header as well.
+            addresses = list(dict.fromkeys(found.destinations))
+        else:
+            assert isinstance(found, Taken)
+            assert (found.subject, found.body) == (message.subject, message.html or message.text or "")
+            addresses = [address for to in found.destinations.values() for address in to]
+        reached = [address.rpartition("<")[2].strip(">") for address in addresses]
         assert sorted(reached) == sorted({address.key for address in message.recipients}), case.name
         taken.append(case.name)
     assert len(taken) >= 30, taken
+    assert set(whole) == {"amp", "attachment alone"}
+
+
+def _read(raw: str) -> tuple[str, str | None, list[bytes]]:
+    """Subject, AMP and files of a whole message."""
+    message = message_from_string(raw, policy=policy.default)
+    assert "Bcc" not in message
+    amp = [part for part in message.walk() if part.get_content_type() == "text/x-amp-html"]
+    files = [part.get_payload(decode=True) for part in message.iter_attachments()]
+    if message.get_content_disposition() == "attachment":
+        files = [message.get_payload(decode=True)]
+    return str(message["Subject"]), amp[0].get_content().rstrip("\n") if amp else None, files
 
 
 async def test_a_sender_that_moto_has_not_verified_is_refused_as_one(url: str, backend: SESBackend) -> None:

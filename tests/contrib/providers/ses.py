@@ -17,10 +17,12 @@ _ID = "0100018f5a4b3c2d-11111111-2222-3333-4444-555555555555-000000"
 
 def _checked(request: Request) -> None:
     described = document("amazon_ses/trimmed-sesv2-service-2.json")
-    assert request.url == described["operations"]["SendEmail"]["http"]["requestUri"]
-    assert list(_problems(said(request), "SendEmailRequest", described["shapes"], "$")) == []
-    content = said(request)["Content"]
-    assert len(content) == 1
+    operation = "SendBulkEmail" if "BulkEmailEntries" in said(request) else "SendEmail"
+    assert request.url == described["operations"][operation]["http"]["requestUri"]
+    assert list(_problems(said(request), f"{operation}Request", described["shapes"], "$")) == []
+    assert len(said(request).get("Content") or said(request)["DefaultContent"]) == 1
+    for entry in said(request).get("BulkEmailEntries", ()):
+        assert entry.keys() >= {"Destination", "ReplacementEmailContent"}
     assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert (
         "/eu-central-1/ses/aws4_request, SignedHeaders=content-type;host;x-amz-date, "
@@ -62,15 +64,25 @@ def _error(status: int, name: str, message: str) -> Response:
 
 
 def _reached(request: Request) -> list[str]:
-    destination = said(request).get("Destination", {}) if request.method == "POST" else {}
-    return [email for addresses in destination.values() for email in emails(addresses)]
+    if request.method != "POST":
+        return []
+    destinations = [each.get("Destination", {}) for each in (said(request), *said(request).get("BulkEmailEntries", ()))]
+    return [email for destination in destinations for addresses in destination.values() for email in emails(addresses)]
+
+
+def _accepts(request: Request) -> Response:
+    entries = said(request).get("BulkEmailEntries") if request.method == "POST" else None
+    if entries is None:
+        return answer(200, {"MessageId": _ID})
+    results = [{"Status": "SUCCESS", "MessageId": f"{_ID}-{number}"} for number, _ in enumerate(entries)]
+    return answer(200, {"BulkEmailEntryResults": results})
 
 
 PROVIDER = Provider(
     connector=connector,
     settings={"access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET, "region": "eu-central-1"},
     credentials={},
-    accepts=lambda _: answer(200, {"MessageId": _ID}),
+    accepts=_accepts,
     reached=_reached,
     check=_checked,
     accepted_id=_ID,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from email import message_from_bytes, policy
 from typing import Any
 
 import attrs
@@ -10,7 +12,9 @@ import pytest
 
 from genie_connect import Message, State
 from genie_connect.http import FakeHttpClient, NoAnswer, Response
+from genie_connect.http.fake import Request
 from genie_connect.model.batch import Recipient
+from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect.model.receipt import Attempt
 from tests.contrib.providers import brevo, mailersend, mailgun, mailjet, mailtrap, postmark, sendgrid, ses
 from tests.contrib.providers.harness import SHOP, Provider, answer, batch_of, said
@@ -304,3 +308,64 @@ async def test_a_mailbox_that_there_is_not_leads_to_the_setting_that_names_it(pr
     assert step.diagnosis is not None
     assert (step.diagnosis.field, step.diagnosis.cause) == (setting, "no such user")
     assert step.diagnosis.fixes == (f"check the setting {setting}",)
+
+
+async def test_ses_is_sent_many_copies_of_a_template_at_once() -> None:
+    """Fifty recipients a request, each copy with its own data, header fields and tags, and an answer for each."""
+    template = ProviderTemplate(id="welcome", data={"shop": "Ours"})
+    message = Message(template=template, headers={"X-All": "1"}, tags=["spring"], reply_to=["help@example.com"])
+    people = [
+        Recipient(address=f"r{n}@example.com", merge={"name": f"R{n}"}, headers={"X-Own": str(n)}) for n in range(60)
+    ]
+    words = ["SUCCESS", "MAIL_FROM_DOMAIN_NOT_VERIFIED", "ACCOUNT_THROTTLED", "TRANSIENT_FAILURE", "TELEPORTED"]
+
+    def answered(request: Request) -> Response:
+        # The second answer says several things, and nothing of the last copy.
+        count = len(said(request)["BulkEmailEntries"])
+        told = ["SUCCESS"] * 50 if count == 50 else [*words, *["SUCCESS"] * 4]
+        results = [{"Status": word, "MessageId": f"id-{n}", "Error": word.lower()} for n, word in enumerate(told)]
+        return answer(200, {"BulkEmailEntryResults": results})
+
+    requests, outcomes = await ses.PROVIDER.send(await batch_of(message, people), answered)
+    assert [(each.url, len(said(each)["BulkEmailEntries"])) for each in requests] == [
+        ("/v2/email/outbound-bulk-emails", 50),
+        ("/v2/email/outbound-bulk-emails", 10),
+    ]
+    first = said(requests[0])
+    assert first["DefaultContent"] == {"Template": {"TemplateName": "welcome", "TemplateData": "{}"}}
+    assert first["ReplyToAddresses"] == ["help@example.com"]
+    assert first["BulkEmailEntries"][7] == {
+        "Destination": {"ToAddresses": ["r7@example.com"]},
+        "ReplacementTags": [{"Name": "spring", "Value": "1"}, first["BulkEmailEntries"][7]["ReplacementTags"][-1]],
+        "ReplacementEmailContent": {
+            "ReplacementTemplate": {"ReplacementTemplateData": '{"shop":"Ours","name":"R7"}'},
+        },
+        "ReplacementHeaders": [{"Name": "X-All", "Value": "1"}, {"Name": "X-Own", "Value": "7"}],
+    }
+    states = [(each.state.value, each.reason) for each in outcomes]
+    assert set(states[:50]) == {("accepted", None)}
+    assert states[50:56] == [
+        ("accepted", None),
+        ("rejected", "sender_rejected"),
+        ("deferred", "throttled"),
+        ("deferred", "temporary"),
+        ("rejected", "permanent"),
+        ("accepted", None),
+    ]
+    assert states[-2:] == [("accepted", None), ("unknown", "in_doubt")]
+    assert outcomes[55].provider_id == "id-5"
+
+
+async def test_ses_is_sent_a_whole_message_where_its_fields_have_no_place() -> None:
+    """More header fields than it takes beside the bodies, and without Bcc, which the destination names."""
+    fields = {f"X-{letter}": letter for letter in "abcdefghijklmnopqrst"}
+    message = Message(to=["ada@example.com"], bcc=["cy@example.com"], subject="é", text="t", headers=fields)
+    (request,), _ = await ses.PROVIDER.send(await batch_of(message))
+    assert said(request)["Destination"] == {"ToAddresses": ["ada@example.com"], "BccAddresses": ["cy@example.com"]}
+    whole = message_from_bytes(base64.b64decode(said(request)["Content"]["Raw"]["Data"]), policy=policy.default)
+    assert (whole["Subject"], whole["X-t"], whole["Bcc"]) == ("é", "t", None)
+    requests, outcomes = await ses.PROVIDER.send(
+        await batch_of(Message(to=["ada@example.com"], template=ProviderTemplate(id="welcome"), headers=fields))
+    )
+    assert requests == []
+    assert "15" in (outcomes[0].text or "")

@@ -127,11 +127,12 @@ class Job:
             for attachment in self.message.attachments
         )
 
-    def mime(self, copy: Copy) -> bytes:
+    def mime(self, copy: Copy, *, with_bcc: bool = True) -> bytes:
         """The copy as a whole message (RFC 5322), for a provider that takes such and reads the recipients out of it.
 
         So To, Cc and Bcc name whom the copy has to reach, and nobody else. The provider has to take Bcc out before it
-        delivers (RFC 5322 section 3.6.3): give this to no other. Raises what ``files`` raises, and ``ValidationError``
+        delivers (RFC 5322 section 3.6.3): give this to no other. One that is told the recipients besides gets none
+        ``with_bcc``. Raises what ``files`` raises, and ``ValidationError``
         for merge data that does not fit.
         """
         delivery = Delivery(
@@ -143,7 +144,7 @@ class Job:
             headers=copy.own_headers,
         )
         composed = self._composer(delivery, date=self.now)
-        if copy.bcc:
+        if copy.bcc and with_bcc:
             composed = composed.below(address_list("Bcc", copy.bcc).encode())
         return composed.as_bytes()
 

@@ -1,137 +1,46 @@
 """Amazon SES, version 2 of its API: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
 
-One request for each copy, signed. The quota counts recipients, and a throttled message is not kept.
+One request for each copy, or for many of a template, signed. The quota counts recipients, and a throttled message is
+not kept.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from genie_connect.api import (
     MIB,
     Account,
     ApiConnector,
-    ApiSettings,
     ApiState,
     Call,
     Copy,
-    File,
     Job,
     Result,
     Said,
-    credential,
     decoded,
-    encoded,
     event_rows,
-    filled,
     json_call,
     object_in,
     text_at,
     verdicts,
 )
 from genie_connect.contract import ConnectorInfo, Kind, SendContext, WebhookRequest
-from genie_connect.errors import Problem, ValidationError
 from genie_connect.hookspecs import hookimpl
 from genie_connect.http import Response
 from genie_connect.http.target import Origin
-from genie_connect.mime.encoded_word import encoded_words
-from genie_connect.model.address import Address
 from genie_connect.model.capability import CapabilityTable, conditional, yes
 from genie_connect.model.event import Event
-from genie_connect.model.secret import Secret
-from genie_connect.model.settings import setting, settings
-from genie_connect.webhooks.signatures import topic_arn
+from genie_connect_contrib.ses.content import attachment_of, bulk, own, shared
+from genie_connect_contrib.ses.errors import ERRORS, OF_ENTRIES
+from genie_connect_contrib.ses.settings import SesSettings
 from genie_connect_contrib.ses.sigv4 import Credentials, signed_headers
-from genie_connect_contrib.shared import message_id_word, tag_words
 
-SERVICE = "ses"
-MAX_HEADER_CHARACTERS = 995
-_REGION = re.compile(r"[a-z]{2,3}(-[a-z]+){1,2}-[0-9]{1,2}\Z")
-
-# The errors of SendEmail, and those of every AWS service:
-# https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html
-ERRORS = {
-    "MessageRejected": verdicts.NOT_ALLOWED,
-    "MessageRejected: not verified": verdicts.SENDER,
-    "MailFromDomainNotVerifiedException": verdicts.SENDER,
-    "AccountSuspendedException": verdicts.SUSPENDED,
-    "SendingPausedException": verdicts.SUSPENDED,
-    "BadRequestException": verdicts.MALFORMED,
-    "NotFoundException": verdicts.TEMPLATE,
-    "LimitExceededException": verdicts.QUOTA,
-    "TooManyRequestsException": verdicts.THROTTLED,
-    "ThrottlingException": verdicts.THROTTLED,
-    "ThrottlingException: quota": verdicts.QUOTA,
-    "AccessDeniedException": verdicts.AUTH,
-    "ExpiredTokenException": verdicts.AUTH,
-    "IncompleteSignature": verdicts.AUTH,
-    "InvalidClientTokenId": verdicts.AUTH,
-    "InvalidSignatureException": verdicts.AUTH,
-    "OptInRequired": verdicts.AUTH,
-    "RequestExpired": verdicts.AUTH,
-    "SignatureDoesNotMatch": verdicts.AUTH,
-    "UnrecognizedClientException": verdicts.AUTH,
-}
-
-
-def _region_problem(value: str) -> str | None:
-    return None if _REGION.match(value) else "is not a region, as eu-central-1"
-
-
-def _topics_problem(value: Sequence[str]) -> str | None:
-    try:
-        for each in value:
-            topic_arn(each)
-    except ValueError as error:
-        return f"holds one that {error}"
-    return None
-
-
-@settings
-class SesSettings(ApiSettings):
-    """Settings of an Amazon SES connection."""
-
-    access_key_id: str = setting(
-        title="Access key ID",
-        help="Of an IAM user or role that may ses:SendEmail, and for the connection test ses:GetAccount.",
-        group="auth",
-        example="AKIAIOSFODNN7EXAMPLE",
-    )
-    secret_access_key: Secret = credential(
-        title="Secret access key",
-        help="Shown once, when the access key is made.",
-        example="env:AWS_SECRET_ACCESS_KEY",
-    )
-    session_token: Secret | None = setting(
-        title="Session token",
-        help="Only for keys that are lent for some time.",
-        group="auth",
-        secret=True,
-        default=None,
-        example="env:AWS_SESSION_TOKEN",
-    )
-    region: str = setting(
-        title="Region",
-        help="The region in which the identity is verified.",
-        example="eu-central-1",
-        check=_region_problem,
-    )
-    configuration_set: str | None = setting(
-        title="Configuration set",
-        help="Decides where events go; without it the identity's default.",
-        default=None,
-    )
-    webhook_topics: tuple[str, ...] = setting(
-        title="Webhook topics",
-        help="ARNs of the SNS topics whose messages are taken. Without one no webhook is.",
-        group="webhooks",
-        default=(),
-        check=_topics_problem,
-        example=("arn:aws:sns:eu-central-1:123456789012:mail",),
-    )
+SERVICE: Final = "ses"
+MAX_BATCH: Final = 50
+"""Recipients of one request, whoever has how many copies of it."""
 
 
 class Ses(ApiConnector[SesSettings]):
@@ -157,13 +66,18 @@ class Ses(ApiConnector[SesSettings]):
         return self.table(
             settings,
             yes("send.transactional", max_recipients=50, max_message_bytes=40 * MIB),
-            yes("send.attachments", "beside a text or HTML body; some file types are refused"),
+            yes("send.attachments", "some file types are refused"),
+            yes("send.amp"),
             yes("send.inline_images"),
             yes("send.cc_bcc"),
             yes("send.reply_to"),
-            yes("send.headers", max_fields=15),
+            yes("send.headers"),
             conditional("send.envelope_sender", "bounces are forwarded there; the return path stays that of SES"),
-            yes("send.batch", "a request for each copy, four at a time", max_batch=50),
+            yes(
+                "send.batch",
+                "a template in one request, others in one for each copy, four at a time",
+                max_batch=MAX_BATCH,
+            ),
             yes("send.merge", "filled in here, for each copy"),
             conditional("send.tags", "letters, digits, _ and - only; shown in events", max_characters=256),
             conditional("send.metadata", "letters, digits, _ and - only; shown in events", max_value_characters=256),
@@ -209,16 +123,23 @@ class Ses(ApiConnector[SesSettings]):
         )
 
     def calls(self, job: Job, settings: SesSettings) -> Iterable[Call]:
-        """One copy in each."""
-        shared = _shared(job, settings)
-        attachments = [_attachment(file) for file in job.files]
-        for copy in job.copies:
-            body = shared | _own(job, copy, attachments)
-            yield json_call("/v2/email/outbound-emails", self.body(job, body), [copy])
+        """One copy in each; of a template as many as reach ``MAX_BATCH`` recipients."""
+        said, attachments = shared(job, settings), [attachment_of(file) for file in job.files]
+        if job.message.template is None or len(job.copies) == 1:
+            for copy in job.copies:
+                yield json_call("/v2/email/outbound-emails", self.body(job, said | own(job, copy, attachments)), [copy])
+            return
+        for copies in _groups(job.copies):
+            body = said | bulk(job, copies, attachments)
+            yield json_call("/v2/email/outbound-bulk-emails", self.body(job, body), copies)
 
     def results(self, call: Call, response: Response) -> Iterable[Result]:
-        """``{"MessageId": ...}``."""
-        provider_id = text_at(decoded(response), "MessageId")
+        """``{"MessageId": ...}``, or ``{"BulkEmailEntryResults": [...]}`` in the order of the copies."""
+        data = decoded(response)
+        entries = data.get("BulkEmailEntryResults") if isinstance(data, dict) else None
+        if isinstance(entries, list):
+            return [_result(entry) for entry in entries]
+        provider_id = text_at(data, "MessageId")
         return [Result(provider_id=provider_id)] if provider_id else []
 
     def said(self, response: Response) -> Said:
@@ -254,87 +175,27 @@ def _host(url: str) -> str:
     return Origin.of(url).url.partition("://")[2].partition("/")[0]
 
 
-def _shared(job: Job, settings: SesSettings) -> dict[str, Any]:
-    message = job.message
-    problems: list[Problem] = []
-    if message.template is not None and message.subject:
-        problems.append(Problem("subject", "is the template's at Amazon SES", "leave it out"))
-    if message.template is None and message.text is None and message.html is None:
-        problems.append(Problem("text", "is missing, and SES takes no message of files alone", "give a text"))
-    if problems:
-        raise ValidationError(problems)
-    tracking = {"OpenTrackingEnabled": message.track_opens, "ClickTrackingEnabled": message.track_clicks}
-    switched = {name: "ENABLED" if on else "DISABLED" for name, on in tracking.items() if on is not None}
-    return {
-        "FromEmailAddress": _mailbox(job.sender),
-        "ReplyToAddresses": _mailboxes(message.reply_to),
-        "FeedbackForwardingEmailAddress": message.envelope_from.email if message.envelope_from else None,
-        "ConfigurationSetName": settings.configuration_set,
-        "ConfigurationOverrides": {"Tracking": switched} if switched else None,
-    }
+def _groups(copies: Sequence[Copy]) -> Iterator[list[Copy]]:
+    """As many copies together as one request may reach recipients."""
+    group: list[Copy] = []
+    reached = 0
+    for copy in copies:
+        if group and reached + len(copy.recipients) > MAX_BATCH:
+            yield group
+            group, reached = [], 0
+        group.append(copy)
+        reached += len(copy.recipients)
+    yield group
 
 
-def _own(job: Job, copy: Copy, attachments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    to = {"ToAddresses": copy.to, "CcAddresses": copy.cc, "BccAddresses": copy.bcc}
-    return {
-        "Destination": filled({name: _mailboxes(addresses) for name, addresses in to.items()}),
-        "Content": _content(job, copy, filled({"Headers": _headers(copy), "Attachments": attachments})),
-        "EmailTags": [
-            {"Name": name, "Value": value}
-            for name, value in {
-                **tag_words("Amazon SES", job.message.tags, copy.metadata),
-                **message_id_word(copy.message_id),
-            }.items()
-        ],
-    }
-
-
-def _content(job: Job, copy: Copy, more: Mapping[str, Any]) -> dict[str, Any]:
-    template, texts = job.message.template, copy.texts
-    if template is not None:
-        by = "TemplateArn" if template.id.startswith("arn:") else "TemplateName"
-        return {"Template": {by: template.id, "TemplateData": encoded(copy.template_data), **more}}
-    bodies = {"Text": texts.text, "Html": texts.html}
-    body = {name: _utf8(text) for name, text in bodies.items() if text is not None}
-    return {"Simple": {"Subject": _utf8(texts.subject), "Body": body, **more}}
-
-
-def _utf8(text: str) -> dict[str, str]:
-    return {"Data": text, "Charset": "UTF-8"}
-
-
-def _headers(copy: Copy) -> list[dict[str, str]]:
-    made = {name: _ascii(value) for name, value in copy.headers.items()}
-    for name, value in made.items():
-        if len(value) > MAX_HEADER_CHARACTERS:
-            cause = f"has {len(value)} characters as it is written; SES takes {MAX_HEADER_CHARACTERS}"
-            raise ValidationError.single(f"headers[{name!r}]", cause, "shorten it")
-    return [{"Name": name, "Value": value} for name, value in made.items()]
-
-
-def _ascii(text: str) -> str:
-    return text if text.isascii() else " ".join(encoded_words(text, 75))
-
-
-def _mailbox(address: Address) -> str:
-    if address.name.isascii():
-        return str(address)
-    return f"{_ascii(address.name)} <{address.email}>"
-
-
-def _mailboxes(addresses: Iterable[Address]) -> list[str]:
-    return [_mailbox(address) for address in addresses]
-
-
-def _attachment(file: File) -> dict[str, Any]:
-    attachment = {
-        "FileName": file.filename,
-        "ContentType": file.content_type,
-        "RawContent": file.content,
-        "ContentTransferEncoding": "BASE64",
-        "ContentDisposition": file.disposition.upper(),
-    }
-    return attachment | {"ContentId": file.content_id} if file.content_id else attachment
+def _result(entry: Any) -> Result:
+    word, text = text_at(entry, "Status"), text_at(entry, "Error")
+    provider_id = text_at(entry, "MessageId")
+    if word == "SUCCESS" and provider_id:
+        return Result(provider_id=provider_id)
+    if word in (None, "SUCCESS"):
+        return Result(verdict=verdicts.UNKNOWN, text="the answer says not what became of it")
+    return Result(verdict=OF_ENTRIES.get(word, verdicts.MALFORMED), text=text)
 
 
 def _quota(data: Any) -> Mapping[str, Any]:
