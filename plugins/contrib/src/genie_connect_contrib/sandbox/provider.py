@@ -46,21 +46,15 @@ from genie_connect.http import Response, TransportError, open_client, strict_jso
 from genie_connect.http.target import Origin
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.frozen import EMPTY, FrozenMap
-from genie_connect.model.merge import Texts, template_of_texts
-from genie_connect.model.provider_template import ProviderTemplate
 from genie_connect.webhooks.signatures import sign, signing_key
 from genie_connect_contrib.sandbox.behaviour import NORMAL, Behaviour, Refusal, Reply
+from genie_connect_contrib.sandbox.keeping import message_of, result_of, size_bytes, texts_of
 from genie_connect_contrib.sandbox.records import Copy, Result, SandboxMessage, Submission
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
 
 MAX_RECIPIENTS = 500
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_REQUEST_BYTES = 20_000_000
-_REFUSED = {
-    Refusal.HARD: (550, "5.1.1", "there is no such mailbox here"),
-    Refusal.SOFT: (451, "4.2.1", "the mailbox takes no mail right now"),
-    Refusal.BLOCKED: (550, "5.7.1", "mail from this sender is blocked"),
-}
 
 
 class _Refused(Exception):
@@ -284,13 +278,13 @@ class SandboxProvider:
         recipients = sum(len(copy.recipients) for copy in submission.copies)
         if not 1 <= recipients <= self._max_recipients:
             raise _Refused(422, "recipients", f"{recipients} recipients; 1 to {self._max_recipients} can be given")
-        if _size_bytes(submission) > self._max_message_bytes:
+        if size_bytes(submission) > self._max_message_bytes:
             raise _Refused(413, "too_large", f"the message has more than {self._max_message_bytes} bytes")
         if submission.from_.email.lower() in self._refusals:
             raise _Refused(422, "sender_refused", "this account may not send from that address")
         try:
             for copy in submission.copies:
-                _texts(submission, copy)
+                texts_of(submission, copy)
         except ValidationError as error:
             raise _Refused(422, "merge", "; ".join(str(problem) for problem in error.problems)) from None
         return submission
@@ -301,9 +295,9 @@ class SandboxProvider:
         refused = {each: kind for each in copy.recipients if (kind := self._refusals.get(each.lower()))}
         accepted = tuple(each for each in copy.recipients if each not in refused)
         if accepted:
-            self.messages.append(_message(submission, copy, accepted, number, attempt))
+            self.messages.append(message_of(submission, copy, accepted, number, attempt))
             del self.messages[: -self._max_kept_messages]
-        return [_result(copy.message_id, each, refused.get(each), number) for each in copy.recipients]
+        return [result_of(copy.message_id, each, refused.get(each), number) for each in copy.recipients]
 
     def _note(self, attempt: str | None, results: Iterable[Result]) -> None:
         for result in results:
@@ -356,85 +350,8 @@ class _Refusals:
     down_s: float | None = None
 
 
-def _result(message_id: str, recipient: str, refused: Refusal | None, number: str) -> Result:
-    if refused is None:
-        return Result(message_id=message_id, recipient=recipient, status="accepted", id=number)
-    code, enhanced, text = _REFUSED[refused]
-    return Result(
-        message_id=message_id,
-        recipient=recipient,
-        status="refused",
-        kind=refused,
-        code=code,
-        enhanced=enhanced,
-        text=text,
-    )
-
-
 def _results(results: Iterable[Result]) -> Answer:
     return _json({"results": [unstructure(result) for result in results]})
-
-
-def _message(
-    submission: Submission, copy: Copy, accepted: tuple[str, ...], number: str, attempt: str | None
-) -> SandboxMessage:
-    shown = {mailbox.email.lower() for mailbox in (*copy.to, *copy.cc)}
-    texts = _texts(submission, copy)
-    return SandboxMessage(
-        id=number,
-        message_id=copy.message_id,
-        attempt=attempt,
-        received_at=datetime.now(UTC),
-        from_=submission.from_,
-        envelope_from=submission.envelope_from,
-        recipients=accepted,
-        to=copy.to,
-        cc=copy.cc,
-        bcc=tuple(each for each in accepted if each.lower() not in shown),
-        reply_to=submission.reply_to,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        attachments=submission.attachments,
-        headers=FrozenMap({**_not_replaced(texts.headers, copy.headers), **copy.headers}),
-        tags=submission.tags,
-        metadata=FrozenMap({**submission.metadata, **copy.metadata}),
-        amp=texts.amp,
-        template=_template(submission, copy),
-        send_at=submission.send_at,
-        track_opens=submission.track_opens,
-        track_clicks=submission.track_clicks,
-        options=submission.options,
-    )
-
-
-def _template(submission: Submission, copy: Copy) -> ProviderTemplate | None:
-    template = submission.template
-    if template is None or not copy.merge:
-        return template
-    return attrs.evolve(template, data=FrozenMap({**template.data, **copy.merge}))
-
-
-def _texts(submission: Submission, copy: Copy) -> Texts:
-    """What the copy says. Raises ``ValidationError`` for a field without a value, or a value that does not fit."""
-    texts = Texts(
-        subject=submission.subject,
-        text=submission.text,
-        html=submission.html,
-        headers=submission.headers,
-        amp=submission.amp,
-    )
-    return texts if copy.merge is None else template_of_texts(texts).texts(copy.merge, copy.headers)
-
-
-def _not_replaced(headers: Mapping[str, str], by: Mapping[str, str]) -> dict[str, str]:
-    replaced = {name.lower() for name in by}
-    return {name: value for name, value in headers.items() if name.lower() not in replaced}
-
-
-def _size_bytes(submission: Submission) -> int:
-    bodies = sum(len(body.encode()) for body in (submission.text, submission.html) if body is not None)
-    return bodies + sum(len(file.content) * 4 // 3 for file in submission.attachments)
 
 
 def _misbehaved(behaviour: Behaviour) -> Answer:
