@@ -1,4 +1,4 @@
-"""A second opinion on every request: Prism reads the vendors' OpenAPI descriptions with another validator than ours."""
+"""A second opinion on every request: Prism reads the vendors' descriptions with another validator than ours."""
 
 import asyncio
 import http.client
@@ -12,13 +12,15 @@ from genie_connect.http.fake import Request
 from tests.contrib.providers.every import PROVIDERS
 from tests.contrib.providers.harness import Provider, batch_of, document
 from tests.contrib.providers.messages import CASES
+from tests.integration.as_openapi import OTHERS
 from tests.integration.servers.providers import Prism
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(Prism.why_not() is not None, reason=Prism.why_not() or ""),
 ]
-DESCRIBED = [provider for provider in PROVIDERS if provider.described]
+DESCRIBED = [provider for provider in PROVIDERS if provider.described or provider.id in OTHERS]
+NOT_DESCRIBED = {"postal": "its API is described in prose alone"}
 FOR_PRISM = {"mailgun": "mailgun/trimmed-prism-multipart.json"}
 """Descriptions in which fields that may come several times are written as Prism understands them."""
 _SUBJECT = "it wants a subject, where a template has its own"
@@ -33,9 +35,12 @@ LACKING = {
 
 def _described(provider: Provider, folder: Path) -> tuple[Path, str]:
     """The description in a file, and the path that its server's URL has before those of the operations."""
-    assert provider.described is not None
-    other = FOR_PRISM.get(provider.id)
-    described = document(other) if other else provider.described.document()
+    if provider.id in FOR_PRISM:
+        described = document(FOR_PRISM[provider.id])
+    elif provider.described is not None:
+        described = provider.described.document()
+    else:
+        described = OTHERS[provider.id]()
     file = folder / "description.json"
     file.write_text(json.dumps(described), encoding="utf-8")
     servers = described.get("servers") or [{"url": ""}]
@@ -71,3 +76,10 @@ async def test_prism_takes_every_request(provider: Provider, tmp_path: Path) -> 
         assert status >= 400, said
     assert refused.keys() == LACKING.get(provider.id, {}).keys(), refused
     assert taken >= 30
+
+
+def test_every_provider_is_asked_about_or_has_no_description() -> None:
+    """A new provider does not go without a second opinion by being forgotten."""
+    asked = {provider.id for provider in DESCRIBED}
+    assert asked.isdisjoint(NOT_DESCRIBED)
+    assert asked | NOT_DESCRIBED.keys() == {provider.id for provider in PROVIDERS}

@@ -144,9 +144,14 @@ async def batch_of(message: Message, recipients: Sequence[Recipient] = ()) -> Ba
 
 def document(path: str) -> Any:
     """A description of a vendor; the test is skipped where there are none."""
+    return json.loads(text_of(path))
+
+
+def text_of(path: str) -> str:
+    """A description as it is written; the test is skipped where there are none."""
     if not SPECS:
         pytest.skip("GENIE_CONNECT_PROVIDER_SPECS names no folder with the vendors' descriptions")
-    return json.loads((Path(SPECS) / path).read_text(encoding="utf-8"))
+    return (Path(SPECS) / path).read_text(encoding="utf-8")
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,18 +21,23 @@ from tests.contrib.providers.harness import SHOP, Provider
 class Library:
     """A vendor's library: ``send`` has it send a message, or gives the body that it would post.
 
-    ``client`` makes, for a URL, what ``send`` is given; the URL itself where there is nothing to keep open. ``least``
-    is how many of the messages it has to be compared on. ``unlike`` are messages that it sends otherwise, and why.
-    ``ours`` takes away what our connector writes beside the message.
+    ``send_all`` has it send several in one request, where the vendor has one for them. ``client`` makes, for a URL,
+    what both are given; the URL itself where there is nothing to keep open. ``least`` is how many of the messages it
+    has to be compared on. ``unlike`` are messages that it sends otherwise, and why. ``ours`` takes away what our
+    connector writes beside the message; ``answer`` is one that the library understands, and ``answer_to_all`` one to
+    several messages.
     """
 
     provider: Provider
     send: Callable[[Any, Message], Any]
+    send_all: Callable[[Any, Sequence[Message]], Any] | None = None
     client: Callable[[str], AbstractContextManager[Any]] = nullcontext
     least: int = 30
     unlike: Mapping[str, str] = attrs.field(factory=dict)
     read: Callable[[Request], Any] = lambda request: json.loads(request.content)
     ours: Callable[[Any], Any] = lambda body: body
+    answer: Any = attrs.field(factory=lambda: {"id": "1"})
+    answer_to_all: Any = None
     headers: tuple[str, ...] = ("authorization", "content-type")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mailjet_rest import Client
@@ -22,7 +23,7 @@ def _switch(on: bool | None) -> str | None:
     return {None: None, True: "enabled", False: "disabled"}[on]
 
 
-def _send(client: Client, message: Message) -> None:
+def _fields(message: Message) -> dict[str, Any]:
     def made(inline: bool) -> list[dict[str, str]]:
         return [
             given(
@@ -58,7 +59,15 @@ def _send(client: Client, message: Message) -> None:
         "Attachments": made(False),
         "InlinedAttachments": made(True),
     }
-    client.send.create(data={"Messages": [given(fields)]})
+    return given(fields)
+
+
+def _send_all(client: Client, messages: Sequence[Message]) -> None:
+    client.send.create(data={"Messages": [_fields(message) for message in messages]})
+
+
+def _send(client: Client, message: Message) -> None:
+    _send_all(client, [message])
 
 
 def _ours(body: Any) -> Any:
@@ -75,6 +84,7 @@ def _ours(body: Any) -> Any:
 LIBRARY = Library(
     provider=mailjet.PROVIDER,
     send=_send,
+    send_all=_send_all,
     client=lambda url: Client(auth=("public", SECRET), version="v3.1", api_url=url),
     ours=_ours,
 )

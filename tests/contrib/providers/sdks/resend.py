@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import resend as sdk
@@ -12,8 +13,7 @@ from tests.contrib.providers.harness import SECRET
 from tests.contrib.providers.sdks.library import Library, files, given, mailboxes, sender
 
 
-def _send(url: str, message: Message) -> None:
-    sdk.api_url, sdk.api_key = url, SECRET
+def _fields(message: Message) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "from": str(sender(message)),
         "to": mailboxes(message.to),
@@ -40,7 +40,17 @@ def _send(url: str, message: Message) -> None:
             for file, content in files(message)
         ],
     }
-    sdk.Emails.send(given(fields))  # type: ignore[arg-type]
+    return given(fields)
 
 
-LIBRARY = Library(provider=resend.PROVIDER, send=_send)
+def _send(url: str, message: Message) -> None:
+    sdk.api_url, sdk.api_key = url, SECRET
+    sdk.Emails.send(_fields(message))  # type: ignore[arg-type]
+
+
+def _send_all(url: str, messages: Sequence[Message]) -> None:
+    sdk.api_url, sdk.api_key = url, SECRET
+    sdk.Batch.send([_fields(message) for message in messages])  # type: ignore[misc]
+
+
+LIBRARY = Library(provider=resend.PROVIDER, send=_send, send_all=_send_all, answer_to_all={"data": [{"id": "1"}]})

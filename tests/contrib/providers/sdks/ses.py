@@ -90,4 +90,5 @@ def _send(url: str, message: Message) -> None:
     client_of(url).send_email(**request_of(message))
 
 
-LIBRARY = Library(provider=ses.PROVIDER, send=_send, headers=())
+_WHOLE = "it takes a whole message as it is, and makes none"
+LIBRARY = Library(provider=ses.PROVIDER, send=_send, headers=(), unlike={"attachment alone": _WHOLE, "amp": _WHOLE})

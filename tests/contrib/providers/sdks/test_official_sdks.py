@@ -7,12 +7,19 @@ is what is empty.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import botocore.auth
 import pytest
+from azure.communication.email._shared import policy as azure_policy
+from azure.communication.email._shared.auth_policy_utils import get_authentication_policy
+from azure.core.credentials import AzureKeyCredential
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.pipeline.transport import HttpRequest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -21,12 +28,42 @@ from genie_connect.http.fake import Request
 from genie_connect_contrib.sandbox.server import Answer, Call, HttpServer
 from tests.contrib.providers.harness import SECRET, batch_of
 from tests.contrib.providers.messages import CASES
-from tests.contrib.providers.sdks import brevo, mailersend, mailgun, mailjet, mailtrap, resend, sendgrid, ses
+from tests.contrib.providers.sdks import (
+    azure,
+    brevo,
+    cloudflare,
+    mailersend,
+    mailgun,
+    mailjet,
+    mailtrap,
+    mandrill,
+    postmark,
+    resend,
+    sendgrid,
+    ses,
+)
 from tests.contrib.providers.sdks.library import Library
 
-LIBRARIES = [module.LIBRARY for module in (brevo, mailersend, mailgun, mailjet, mailtrap, resend, sendgrid, ses)]
+LIBRARIES = [
+    module.LIBRARY
+    for module in (
+        azure,
+        brevo,
+        cloudflare,
+        mailersend,
+        mailgun,
+        mailjet,
+        mailtrap,
+        mandrill,
+        postmark,
+        resend,
+        sendgrid,
+        ses,
+    )
+]
 OURS_ALONE = ("genie_message_id", "genie_attempt")
 # Whom a message names twice, the core has said once before a connector sees it.
+TO_EACH = [case for case in CASES if len(case.recipients) > 1 and not any(each.merge for each in case.recipients)]
 TO_ONE = [case for case in CASES if not case.recipients and case.name != "the same in to and cc"]
 
 
@@ -40,6 +77,11 @@ def _told(value: Any) -> Any:
     return value
 
 
+def _with(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The header fields of a copy: its own after those that all have."""
+    return {**{name: value for name, value in shared.items() if name not in own}, **own}
+
+
 def _name(entry: Mapping[str, Any]) -> Any:
     return entry.get("name", entry.get("Name"))
 
@@ -49,6 +91,7 @@ class _Vendor:
 
     def __init__(self) -> None:
         self.had: list[Request] = []
+        self.answer: Any = None
         self.server = HttpServer(self._take, host="127.0.0.1", port=0, max_body_bytes=1_000_000)
 
     @property
@@ -57,7 +100,7 @@ class _Vendor:
 
     async def _take(self, call: Call) -> Answer:
         self.had.append(Request(method=call.method, url=call.target, headers=call.headers, content=call.body))
-        return Answer(status=202, body=b'{"id": "1"}')
+        return Answer(status=202, body=json.dumps(self.answer).encode())
 
 
 @pytest.fixture
@@ -76,6 +119,7 @@ async def test_the_vendors_libraries_send_the_same(library: Library, vendor: _Ve
     What our connector refuses before any request is compared with nothing.
     """
     compared = []
+    vendor.answer = library.answer
     with library.client(vendor.url) as client:
         for case in TO_ONE:
             requests, _ = await library.provider.send(await batch_of(case.message))
@@ -97,6 +141,40 @@ async def test_the_vendors_libraries_send_the_same(library: Library, vendor: _Ve
     assert len(compared) >= library.least, compared
 
 
+@pytest.mark.parametrize(
+    "library", [each for each in LIBRARIES if each.send_all], ids=lambda library: library.provider.id
+)
+async def test_the_vendors_libraries_send_the_same_for_several_in_one_request(
+    library: Library, vendor: _Vendor
+) -> None:
+    """Each copy with its own recipient, header fields and metadata, in their order."""
+    assert library.send_all is not None
+    compared = []
+    vendor.answer = library.answer_to_all or library.answer
+    with library.client(vendor.url) as client:
+        for case in TO_EACH:
+            requests, _ = await library.provider.send(await batch_of(case.message, case.recipients))
+            if len(requests) != 1:
+                continue
+            (ours,) = requests
+            copies = [
+                attrs.evolve(
+                    case.message,
+                    to=(each.address,),
+                    headers=_with(case.message.headers, each.headers),
+                    metadata={**case.message.metadata, **each.metadata},
+                )
+                for each in case.recipients
+            ]
+            vendor.had.clear()
+            await asyncio.to_thread(library.send_all, client, copies)
+            (theirs,) = vendor.had
+            assert (ours.method, ours.url) == (theirs.method, theirs.url), case.name
+            assert _told(library.ours(library.read(ours))) == _told(library.ours(library.read(theirs))), case.name
+            compared.append(case.name)
+    assert len(compared) >= 3, compared
+
+
 @pytest.mark.parametrize("token", [None, "lent-for-an-hour"], ids=["own-key", "lent-key"])
 async def test_amazons_library_signs_our_requests_as_we_do(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The signature itself, of each request as our connector sent it and at the time that it says it was made."""
@@ -116,3 +194,21 @@ async def test_amazons_library_signs_our_requests_as_we_do(token: str | None, mo
             assert ours.headers.get("x-amz-security-token") == token
             signatures.append(ours.headers["authorization"])
     assert len(set(signatures)) >= 30
+
+
+async def test_azures_library_signs_our_requests_as_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature itself, of each request as our connector sent it and at the time that it says it was made."""
+    resource = "https://acme.europe.communication.azure.com"
+    signer = get_authentication_policy(resource, AzureKeyCredential(azure.LIBRARY.provider.settings["access_key"]))
+    compared = 0
+    for case in TO_ONE:
+        requests, _ = await azure.LIBRARY.provider.send(await batch_of(case.message))
+        for ours in requests:
+            monkeypatch.setattr(azure_policy, "get_current_utc_time", lambda ours=ours: ours.headers["x-ms-date"])
+            theirs = HttpRequest(ours.method, resource + ours.url)
+            theirs.body = ours.content.decode()
+            signer.on_request(PipelineRequest(theirs, PipelineContext(None)))
+            for name in ("x-ms-date", "x-ms-content-sha256", "authorization"):
+                assert ours.headers[name] == theirs.headers[name], (case.name, name)
+            compared += 1
+    assert compared >= 30
