@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import sqlalchemy as sa
 
 from genie_connect.delivery.kept_events import Taken
+from genie_connect.model.address import Address
 from genie_connect.model.event import Event, EventKind
-from genie_connect.store import bitmap, matching, schema
+from genie_connect.store import bitmap, id_packing, matching, packing, schema
+from genie_connect.store import events as events_module
+from genie_connect.store import unknown as unknown_module
 from genie_connect.store.database import Database, driver_of
 from genie_connect.store.events import EventLog
 from genie_connect.store.id_packing import pack_ids
 from genie_connect.store.message_ids import MessageIds
-from genie_connect.store.packing import Packed, pack
+from genie_connect.store.packing import Packed, pack, pack_addresses
 from genie_connect.store.unknown import Unknown
 from genie_connect.store.writer import Writer
+from tests.store.ledger import new_send, opened
 from tests.store.rows import row
 from tests.support.clock import START
 
@@ -154,6 +160,21 @@ async def test_an_event_is_kept_once(store: Store) -> None:
     assert len(await store.kept()) == 4
 
 
+async def test_the_same_events_in_another_order_are_kept_at_the_same_time(database_url: str) -> None:
+    """A provider that posts them twice at once, to two processes: neither waits for the other for ever."""
+    events = [event(id_=f"e{number}") for number in range(3_000)]
+    async with AsyncExitStack() as stack:
+        logs = []
+        for _ in range(2):
+            database = await stack.enter_async_context(Database(database_url))
+            logs.append(Store(database, await stack.enter_async_context(Writer(database))).log)
+        orders = (events, events[::-1])
+        taken = await asyncio.gather(
+            *[log.append("primary", order, [None] * len(order)) for log, order in zip(logs, orders, strict=True)]
+        )
+    assert sum(each.new for each in taken) == len(events)
+
+
 async def test_an_event_knows_its_copy(store: Store) -> None:
     """By the Message-ID, of a send and of a broadcast; another's Message-ID is no copy of ours."""
     send = await store.doubtful_send()
@@ -253,7 +274,9 @@ async def test_the_latest_copies_are_searched_and_no_more(store: Store, monkeypa
     log = EventLog(store.database, store.unknown)
     wanted = [event(provider_id=f"p{number}") for number in range(1, 6)]
     assert [match and match.position for match in await log.match("primary", wanted)] == [1] * 5
-    monkeypatch.setattr(matching, "MOST_COPIES", 4)
+    # Each of these hand-overs has one copy, and counts for more: they could be a million as well.
+    monkeypatch.setattr(matching, "LEAST_OF_A_HAND_OVER", 3)
+    monkeypatch.setattr(matching, "MOST_COPIES", 4 * 3)
     assert [match and match.position for match in await log.match("primary", wanted)] == [None, 1, 1, 1, 1]
 
 
@@ -278,6 +301,78 @@ async def test_many_events_are_matched_by_as_many_statements_as_few(store: Store
         heard_of.append(len(statements))
     assert 5 <= heard_of[0] <= 8
     assert heard_of[1] == heard_of[0]
+
+
+async def test_many_ids_are_spelled_out_once_however_many_hand_overs_are_searched(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One webhook may name ten thousand that nobody gave, and a broadcast may have been handed over one by one."""
+    chunk, _ = await store.doubtful_chunk()
+    for number in range(30):
+        await store.attempt(chunk, f"b{number}")
+        await store.given_ids(chunk, f"b{number}", {1: f"{number:08x}"})
+    spelled: list[str] = []
+    spelling = id_packing._spelling
+    monkeypatch.setattr(id_packing, "_spelling", lambda given: (spelled.append(given), spelling(given))[1])
+    wanted = [event(provider_id=f"{number:08x}") for number in range(20, 70)]
+    found = await store.log.match("primary", wanted)
+    assert [match and match.position for match in found] == [1] * 10 + [None] * 40
+    assert len(spelled) <= 2 * len(wanted)
+
+
+@pytest.mark.parametrize("named", [{"attempt_id": "all"}, {"provider_id": "all"}])
+async def test_many_events_that_name_one_hand_over_read_its_addresses_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
+) -> None:
+    """However they are spelt, and whether or not they are among them."""
+    people = [f"u{number}@example.com" for number in range(40)]
+    facts = {"tenant": store.database.tenant, "unit_id": 77}
+    async with store.database.begin() as connection:
+        unit = row(schema.units, tenant=store.database.tenant, id=77, kind=2, size=40, intent=b"", done=b"")
+        await connection.execute(sa.insert(schema.units), unit)
+        packed = row(schema.chunks, **facts, recipients=pack_addresses(people))
+        await connection.execute(sa.insert(schema.chunks), packed)
+        left = {"id": "all", "connection": "primary", "positions": bitmap.dump(bitmap.full(40)), "accepted": 40}
+        await connection.execute(sa.insert(schema.attempts), row(schema.attempts, **facts, **left))
+    await store.given_ids(77, "all", dict.fromkeys(range(40), "all"))
+    events = [event(**named, recipient=f"U{number}@EXAMPLE.com") for number in range(60)]
+    parse, parsed = Address.parse, list[str]()
+    monkeypatch.setattr(Address, "parse", lambda value: (parsed.append(value), parse(value))[1])
+    matches = await store.log.match("primary", events)
+    assert [match and match.position for match in matches] == [*range(40), *[None] * 20]
+    assert len(parsed) <= len(people) + len(events)
+
+
+async def test_many_events_about_one_send_unpack_its_recipients_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A send may go to a thousand, and a webhook may name it ten thousand times."""
+    await store.doubtful_send()
+    unpacked: list[bytes] = []
+    addresses = packing.addresses
+    monkeypatch.setattr(packing, "addresses", lambda data: (unpacked.append(data), addresses(data))[1])
+    events = [event(message_id="<send@example.com>", recipient=f"{number}@example.com") for number in range(40)]
+    matches = await store.log.match("primary", [*events, event(message_id="<send@example.com>")])
+    assert [match and match.position for match in matches] == [*[None] * 40, 0]
+    assert len(unpacked) == 1
+
+
+async def test_addresses_of_more_units_than_are_read_at_once_are_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Message-ID, by attempt and by the provider's id."""
+    monkeypatch.setattr(matching, "UNITS_AT_ONCE", 1)
+    await store.doubtful_send()
+    chunk, message_id = await store.doubtful_chunk()
+    await store.given_ids(chunk, "a2", {1: "p1"})
+    kind = EventKind.COMPLAINED
+    for names in (
+        [{"message_id": "<send@example.com>"}, {"message_id": message_id}],
+        [{"attempt_id": "a1"}, {"attempt_id": "a2"}],
+        [{"attempt_id": "a1"}, {"provider_id": "p1"}],
+    ):
+        matches = await store.log.match("primary", [event(kind, **name) for name in names])
+        assert [match and match.address for match in matches] == [ADA, ADA]
 
 
 async def test_many_events_are_kept_by_as_many_statements_as_few(store: Store) -> None:
@@ -379,3 +474,30 @@ async def test_the_events_of_a_copy_are_told(store: Store) -> None:
     await store.log.append("primary", [mine, event(id_="e2", message_id="<send@example.com>")])
     assert await store.log.told(message_id, ADA) == [mine]
     assert await store.log.told("<nobody@example.com>") == []
+
+
+async def test_of_a_copy_that_robots_look_at_the_rest_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it was opened before it was complained of; in the order of their coming."""
+    monkeypatch.setattr(events_module, "MOST_TOLD", 4)
+    await store.doubtful_send()
+    kinds = (EventKind.DELIVERED, *[EventKind.OPENED] * 3, *[EventKind.CLICKED] * 3, EventKind.COMPLAINED)
+    for number, kind in enumerate(kinds):
+        await store.log.append("primary", [event(kind, id_=f"e{number}", message_id="<send@example.com>")])
+    told = await store.log.told("<send@example.com>")
+    assert [each.id for each in told] == ["e0", "e1", "e2", "e7"]
+
+
+async def test_a_message_id_that_a_host_gives_to_everything_hides_no_other(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest sends of each are looked at, and no more."""
+    monkeypatch.setattr(unknown_module, "MOST_OF_A_MESSAGE_ID", 2)
+    async with opened(database_url) as ledger:
+        other = await ledger.send(message_id="<other@example.com>")
+        people = [f"r{number}@example.com" for number in range(4)]
+        same = new_send(message_id="<same@example.com>")
+        new = [attrs.evolve(same, recipients=pack([Packed(to)])) for to in people]
+        sends = [(await ledger.sends.accept(each)).unit for each in new]
+        names = [("<same@example.com>", to) for to in people] + [("<other@example.com>", None)]
+        found = await ledger.database.ask(lambda connection: ledger.unknown.find_all(connection, names))
+        assert found == [None, None, (sends[2], 0), (sends[3], 0), (other, 0)]

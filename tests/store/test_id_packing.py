@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from genie_connect.errors import StoreError
-from genie_connect.store.id_packing import DIGITS_1, TEXT_1, found_ids, pack_ids
+from genie_connect.store.id_packing import DIGITS_1, FEW, TEXT_1, Wanted, pack_ids
 
 RANDOM = Random(7)  # no secret
 _BLANKS = re.compile("[0-9a-f]")
@@ -35,10 +35,12 @@ def test_what_was_packed_is_found_and_small(ids: list[str], form: bytes, most: f
     given = {position * 3 % 2999: each for position, each in enumerate(ids)}
     data = pack_ids(given)
     assert data[:1] == form
-    assert found_ids(data, set(given.values())) == given
+    assert Wanted(given.values()).found_in(data) == given
     one = ids[len(ids) // 2]
-    assert found_ids(data, {one}) == {each: one for each, id_ in given.items() if id_ == one}
-    assert found_ids(data, {f"{one}0", "0000", "", "another one", _BLANKS.sub("\0", one)}) == {}
+    assert Wanted([one]).found_in(data) == {each: one for each, id_ in given.items() if id_ == one}
+    others = {f"{one}0", "0000", "", "another one", _BLANKS.sub("\0", one)}
+    assert Wanted(others).found_in(data) == {}
+    assert Wanted([*others, *UUIDS[500:510], one]).found_in(data).items() >= Wanted([one]).found_in(data).items()
     assert len(data) / len(given) <= most + 0.4
 
 
@@ -48,4 +50,18 @@ def test_what_was_packed_is_found_and_small(ids: list[str], form: bytes, most: f
 def test_anything_else_is_refused(data: bytes) -> None:
     """Damaged bytes, and a form that is not known, are one sentence."""
     with pytest.raises(StoreError):
-        found_ids(data, {UUIDS[0]})
+        Wanted([UUIDS[0]]).found_in(data)
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1, 100])
+def test_of_few_ids_and_of_many_the_same_is_found(count: int) -> None:
+    """Where all of them end alike, too; what has been found is not looked for again."""
+    ids = {position: f"{each[:-2]}7f" for position, each in enumerate(UUIDS[:200])}
+    data = pack_ids(ids)
+    wanted = Wanted(list(ids.values())[:count])
+    assert wanted.found_in(data) == {position: ids[position] for position in range(count)}
+    wanted.forget(list(ids.values())[1:count])
+    assert wanted.found_in(data) == {0: ids[0]}
+    wanted.forget([ids[0]])
+    assert not wanted
+    assert wanted.found_in(data) == {}

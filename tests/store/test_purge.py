@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
+from genie_connect.store import purge as purge_module
 from genie_connect.store import schema
 from genie_connect.store.database import Database
 from genie_connect.store.purge import KEEP_WORKERS_S, Purge, Purged, Retention
@@ -123,6 +125,25 @@ async def test_suppressions_that_have_expired_go_into_the_history(database: Data
         past = schema.suppression_history.c
         chosen = sa.select(past.action, past.at).where(past.tenant == database.tenant).order_by(past.id)
         assert [tuple(each) for each in await connection.execute(chosen)] == [("add", 1.0), ("expire", NEW)]
+
+
+async def test_suppressions_that_have_expired_go_some_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Millions that expire together hold up nobody who sends."""
+    monkeypatch.setattr(purge_module, "EXPIRED_AT_ONCE", 2)
+    for number in range(5):
+        await put(database, schema.suppressions, digest=bytes([number]) * 16, expires=OLD)
+    went: list[int] = []
+    take_away = purge_module.take_away
+
+    async def noted(*given: Any, **facts: Any) -> int:
+        went.append(await take_away(*given, **facts))
+        return went[-1]
+
+    monkeypatch.setattr(purge_module, "take_away", noted)
+    assert await at(database, NEW).run(Retention()) == Purged(suppressions=5)
+    assert went == [2, 2, 1]
 
 
 async def test_processes_that_have_gone_are_forgotten_when_nothing_is_theirs(database: Database) -> None:

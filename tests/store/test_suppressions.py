@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.delivery.suppression import MemorySuppressions, SuppressionGate
 from genie_connect.model.message import Purpose
@@ -141,3 +143,32 @@ async def test_a_list_is_kept_like_its_rows(database: Database, monkeypatch: pyt
     assert {each.reason for each in found.values()} == {SuppressionReason.MANUAL}
     assert [(found[each].added - START).total_seconds() for each in people[:3]] == [0, 60, 60]
     assert await store.put_list([]) == Kept()
+
+
+async def test_a_list_is_on_disk_when_it_has_been_kept(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever of it was new: a last part that was there already writes nothing, and brings nothing to the disk."""
+    monkeypatch.setattr("genie_connect.store.suppressions.LIST_AT_ONCE", 5)
+    async with Database(sqlite_url) as database:
+        store = SqlSuppressions(database)
+        key = await store.key()
+        people = sorted((f"user{number}@example.com" for number in range(20)), key=lambda each: digest(key, each))
+        rows = [Row(digest(key, each), 0, each, "manual", "new", START.timestamp(), None) for each in people]
+        await store.put_list(rows[-5:])
+        log = Path(f"{sqlite_url.removeprefix('sqlite:///')}-wal")
+
+        def written_ahead() -> bytes:
+            return log.read_bytes()
+
+        begun: list[tuple[bool, bytes]] = []
+        sync = database._sync
+
+        async def noted(connection: AsyncConnection, *, synced: bool) -> None:
+            begun.append((synced, written_ahead()))
+            await sync(connection, synced=synced)
+
+        monkeypatch.setattr(database, "_sync", noted)
+        assert await store.put_list(rows) == Kept(added=15, unchanged=5)
+        after = [*(before for _, before in begun[1:]), written_ahead()]
+        written = [synced for (synced, before), then in zip(begun, after, strict=True) if then != before]
+    assert not all(written)
+    assert written[-1]

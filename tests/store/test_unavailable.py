@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -182,3 +183,52 @@ async def test_a_server_that_goes_away_is_unavailable(postgresql_url: str) -> No
             await cut()
         async with database.read() as connection:
             assert list(await connection.scalars(sa.select(meta.c.name))) == []
+
+
+async def test_writers_that_wait_for_each_other_are_told_to_do_it_again(postgresql_url: str) -> None:
+    """PostgreSQL ends one of the two, with nothing of it written; the other goes on."""
+    changed = sa.update(meta).values(value="1")
+    async with Database(postgresql_url) as database:
+        async with database.begin() as connection:
+            await connection.execute(sa.insert(meta), [{"name": "one", "value": "0"}, {"name": "two", "value": "0"}])
+        both = asyncio.Barrier(2)
+
+        async def write(*keys: str) -> None:
+            async with database.begin() as connection:
+                await connection.execute(changed.where(meta.c.name == keys[0]))
+                await both.wait()
+                await connection.execute(changed.where(meta.c.name == keys[1]))
+
+        results = await asyncio.gather(write("one", "two"), write("two", "one"), return_exceptions=True)
+    (error,) = [each for each in results if each is not None]
+    assert isinstance(error, StoreUnavailable)
+    assert "two of its writers waited for each other" in error.message
+    assert "do it again" in error.hint
+
+
+async def test_an_error_that_nobody_foresaw_holds_no_values(sqlite_url: str) -> None:
+    """Whatever is written may be a secret or an address, and an error is for logs."""
+    async with Database(sqlite_url) as database:
+        row = {"name": "once", "value": "ada@example.com"}
+        async with database.begin() as connection:
+            with pytest.raises(sa.exc.IntegrityError) as raised:
+                await connection.execute(sa.insert(meta), [row, row])
+    assert "ada@example.com" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("40P01", "two of its writers waited for each other"),
+        ("42P01", "its tables are missing"),
+        ("53100", "the server's disk is full"),
+        ("53300", "the server takes no more connections"),
+        ("25006", "it is read-only"),
+    ],
+)
+async def test_a_server_of_another_language_is_understood(postgresql_url: str, code: str, cause: str) -> None:
+    """By the code of its error, whatever its text."""
+    async with Database(postgresql_url) as database:
+        with pytest.raises(StoreUnavailable, match=cause):
+            async with database.read() as connection:
+                await connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'Nein' USING ERRCODE = '{code}'; END $$")

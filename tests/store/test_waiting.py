@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genie_connect.store import waiting
 from tests.store.ledger import ACCEPTED, DEFERRED, UNKNOWN, opened
 
 LATER_S = 3600.0
@@ -36,3 +37,22 @@ async def test_one_who_is_settled_meanwhile_is_no_part_of_it(database_url: str) 
         await ledger.answer(claim, hand_over, UNKNOWN, ACCEPTED, done=[1])
         await ledger.units.release(claim)
         assert (await ledger.claimed(unit, "another")).interrupted == ()
+
+
+async def test_all_who_wait_in_a_broadcast_wait_no_more_when_it_is_stopped(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many chunks they are in: some at a time."""
+    monkeypatch.setattr(waiting, "UNITS_AT_ONCE", 2)
+    async with opened(database_url) as ledger:
+        broadcast = await ledger.broadcast(1, 1, 1)
+        units = [offered.unit for offered in await ledger.units.offer(10, for_s=60.0)]
+        for unit in units:
+            claim = await ledger.claimed(unit, "worker")
+            hand_over = ledger.hand_over([0], repeat_until=ledger.database.now() + LATER_S)
+            await ledger.units.leaving(claim, hand_over)
+            await ledger.answer(claim, hand_over, UNKNOWN, done=())
+            await ledger.units.release(claim)
+        assert [(await ledger.row(unit)).done for unit in units] == [0, 0, 0]
+        await ledger.broadcasts.stop(broadcast)
+        assert [(await ledger.row(unit)).done for unit in units] == [1, 1, 1]

@@ -63,6 +63,18 @@ def test_a_bad_event_is_kept_and_loses_no_other() -> None:
     assert events[1].raw == bad[0]
 
 
+def test_what_the_provider_wrote_is_kept_as_it_was_decoded() -> None:
+    """All of it, under its names; what is in it is not copied, and the outermost level cannot be changed."""
+    item = {**GOOD, "unheard of": {"deep": ["\u202e", 1.50]}}
+    (event,) = events_of([item], read, REQUEST)
+    assert event.raw == item
+    assert event.raw["unheard of"] is item["unheard of"]
+    with pytest.raises(TypeError):
+        event.raw["to"] = "somebody else"  # type: ignore[index]
+    del item["to"]
+    assert "to" in event.raw
+
+
 def test_a_reader_that_fails_loses_no_event() -> None:
     """Whatever an author's code raises for one of them."""
 
@@ -224,6 +236,13 @@ def test_an_event_needs_an_id_and_a_time() -> None:
     """An empty id would make all events one, a time without a zone could be any."""
     with pytest.raises(ValueError, match="id"):
         Event(id="", kind=EventKind.OPENED, time=NOW)
+    # A number would be kept, and could not be read again.
+    with pytest.raises(ValueError, match="id"):
+        Event(id=7, kind=EventKind.OPENED, time=NOW)  # type: ignore[arg-type]
+    (event,) = events_of(
+        [{"n": 7}], lambda item: item.event(Means(EventKind.OPENED), id=item.whole("n"), time=NOW), REQUEST
+    )  # type: ignore[arg-type]
+    assert event.kind is EventKind.UNKNOWN
     with pytest.raises(ValueError, match="zone"):
         Event(id="1", kind=EventKind.OPENED, time=datetime(2026, 1, 1))  # noqa: DTZ001
 

@@ -23,6 +23,7 @@ from genie_connect import (
     WebhookResult,
     hookimpl,
 )
+from genie_connect.delivery import kept_events
 from genie_connect.delivery.intake import BLOCKS_BEFORE_PAUSE
 from genie_connect.delivery.journal import Leaving
 from genie_connect.delivery.kept_events import MemoryEvents
@@ -376,3 +377,16 @@ async def test_a_host_without_a_store_forgets_its_oldest_messages() -> None:
             assert (match is not None) is (known and name == "message_id"), (email, name)
     # Of two messages it says nothing that names neither of their recipients.
     assert await memory.match("api", [Event(id="2", kind="delivered", time=START, attempt_id="a1")]) == [None]
+
+
+async def test_a_host_without_a_store_hears_of_a_complaint_after_many_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What robots repeat is bounded by itself."""
+    monkeypatch.setattr(kept_events, "MOST_OF_A_COPY", 2)
+    memory = MemoryEvents()
+    batch = await batch_of(Message(text="Hi"), [Recipient(address=ADA)])
+    await memory.leaving(Leaving(attempt_id="a1", connection="api", idempotency_key="", started=START, batch=batch))
+    name = batch.deliveries[0].message_id
+    for number, kind in enumerate(["opened"] * 5 + ["complained"] * 5):
+        event = Event(id=str(number), kind=kind, time=START, message_id=name)
+        await memory.append("api", [event], await memory.match("api", [event]))
+    assert [each.id for each in await memory.told(name)] == ["0", "1", "5", "6"]

@@ -145,6 +145,19 @@ async def test_a_provider_may_ask_for_permission_to_post(acme: Acme) -> None:
         assert [request.method for request in acme.requests] == ["OPTIONS"] * 2
 
 
+@pytest.mark.parametrize("origin", ["evil.example.com\r\nset-cookie: a=b", "évil.example.com", "a\x00b"])
+async def test_what_is_answered_stays_one_field(acme: Acme, origin: str) -> None:
+    """A connector that gives back what the request holds must not be made to write other fields with it."""
+    acme.info = attrs.evolve(acme.info, asks_permission=True)
+    async with scripted_host(acme) as host:
+        asked = [BASIC, ("webhook-request-origin", origin)]
+        answer = await ask(WebhookReceiver(host), b"", method="OPTIONS", headers=asked)
+    assert answer.status == 400
+    assert "webhook-allowed-origin" not in answer.headers
+    with pytest.raises(ValueError, match="header field"):
+        WebhookChallenge(headers={"a: b\r\nc": "d"})
+
+
 async def test_a_provider_that_asks_nothing_gets_no_permission(host: Host, acme: Acme) -> None:
     """405, and the connector does not see it."""
     answer = await ask(WebhookReceiver(host), b"", method="OPTIONS", headers=[BASIC, ASKS])

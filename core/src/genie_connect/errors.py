@@ -30,8 +30,9 @@ Each pickles, carries machine-readable fields, and holds neither a secret nor a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -63,6 +64,8 @@ __all__ = [
     "WebhookNeeds",
     "WebhookRejected",
 ]
+
+_FIELD_NAME: Final = re.compile(r"[a-z0-9-]{1,100}\Z")
 
 
 @attrs.frozen
@@ -243,7 +246,7 @@ class WebhookChallenge(WebhookRejected):
     """A webhook holds no event: its provider asks whether anybody is there who wants its events, and reads the answer.
 
     Raised only for a request that was verified. ``answer`` is JSON, for the receiver to answer with, and ``headers``
-    are header fields of the answer, by lower-case name.
+    are header fields of the answer, by lower-case name. Raises ``ValueError`` for fields that could be more than one.
     """
 
     code = "webhook_challenge"
@@ -252,6 +255,10 @@ class WebhookChallenge(WebhookRejected):
         super().__init__("the provider asks for an answer, and sent no event", status=200)
         self.answer = answer
         self.headers = dict(headers or {})
+        for name, value in self.headers.items():
+            # What a connector gives back comes from the request, and must not end the field.
+            if not _FIELD_NAME.match(name) or not (value.isascii() and value.isprintable()):
+                raise ValueError("a header field of the answer has another name, or holds more than printable ASCII")
 
 
 class StoreError(GenieConnectError):

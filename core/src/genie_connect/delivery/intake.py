@@ -129,6 +129,28 @@ class Intake:
             resolved=taken.resolved,
         )
 
+    async def look_again(self, name: str, events: Sequence[Event]) -> WebhookResult:
+        """Events that are kept, matched nothing, and may do so by now: act on those that do.
+
+        A provider may report on a message before it has answered with the id by which its events name it. Observers
+        have heard of them when they came. Raises as ``take`` does.
+        """
+        matches = await self.keeper.match(name, events)
+        found = [(event, match) for event, match in zip(events, matches, strict=True) if match is not None]
+        suppressed = sum([await self._suppress(name, event, match) for event, match in found])
+        resolved = 0
+        if found:
+            resolved = await self.keeper.attach(name, [event for event, _ in found], [match for _, match in found])
+        unmatched = len(events) - len(found)
+        return WebhookResult(duplicates=len(events), unmatched=unmatched, suppressed=suppressed, resolved=resolved)
+
+    async def look_again_on_the_way(self, name: str, events: Sequence[Event]) -> None:
+        """As ``look_again``, in the middle of a send, which is not to fail with it."""
+        try:
+            await self.look_again(name, events)
+        except (GenieConnectError, OSError) as error:
+            log_failure(_logger, error, "events of connection %s that came early had no effect", name)
+
     async def take_mail(self, name: str, raw: bytes, envelope_to: str | None) -> WebhookResult:
         """Take in a message of a bounce mailbox, as it came over the wire. Raises as ``take`` does."""
         # Most hosts never read one, and the parser of mail takes a while to be imported.

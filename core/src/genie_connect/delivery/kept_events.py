@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import attrs
 
 from genie_connect.delivery.journal import Leaving
-from genie_connect.model.event import Event
+from genie_connect.model.event import Event, EventKind
 from genie_connect.model.outcome import Outcome
 from genie_connect.model.receipt import Attempt
 from genie_connect.model.same import bracketed, same_mailbox
@@ -19,6 +19,11 @@ V = TypeVar("V")
 MOST_IDS: Final = 100_000
 MOST_MESSAGES: Final = 20_000
 MOST_OF_A_COPY: Final = 100
+"""So many opens and clicks of each recipient are kept, which robots make by the thousand, and of all twice as many."""
+REPEATED: Final = frozenset({EventKind.OPENED, EventKind.CLICKED})
+"""What happens to a copy again and again, and of which the first says nearly all."""
+MOST_EARLY: Final = 10_000
+"""So many of a provider's ids under which nothing is known to have been sent are kept with their events, in memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +64,10 @@ class EventKeeper(Protocol):
         """Keep them, and settle what they prove of unknown copies. One that is known changes nothing."""
         ...
 
+    async def attach(self, connection: str, events: Sequence[Event], matches: Sequence[Match]) -> int:
+        """Say of events that are kept which copies they are about after all; how many unknown copies that settles."""
+        ...
+
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
         """The events of a copy, in the order of their coming."""
         ...
@@ -69,6 +78,9 @@ class MemoryEvents:
 
     Only what this process sent is known as sent, and of that the latest messages: an event about another one matches
     nothing. It is the journal of such a host, which tells it what leaves, and the ids that providers give.
+
+    ``look_again`` is called with the connection and events that came before the id that they name: a provider may be
+    quicker with them than with its answer.
     """
 
     def __init__(self, *, most_messages: int = MOST_MESSAGES) -> None:
@@ -80,6 +92,8 @@ class MemoryEvents:
         self._by_attempt: dict[tuple[str, str], dict[str, None]] = {}
         self._provider_ids: dict[str, tuple[tuple[str, str], ...]] = {}
         self._by_provider_id: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
+        self._early: OrderedDict[tuple[str, str], list[Event]] = OrderedDict()
+        self.look_again: Callable[[str, Sequence[Event]], Awaitable[None]] | None = None
 
     async def leaving(self, leaving: Leaving) -> None:
         """These copies leave now."""
@@ -107,6 +121,10 @@ class MemoryEvents:
                     key = (attempt.connection, given[email])
                     self._provider_ids[name] = (*self._provider_ids.get(name, ()), key)
                     self._by_provider_id.setdefault(key, {})[name, email] = None
+        ids = dict.fromkeys(given.values()) if self._early else ()
+        early = [event for id_ in ids for event in self._early.pop((attempt.connection, id_), ())]
+        if early and self.look_again is not None:
+            await self.look_again(attempt.connection, early)
 
     async def fresh(self, connection: str, events: Sequence[Event]) -> list[Event]:
         """Those that are not kept yet, each id once."""
@@ -130,17 +148,38 @@ class MemoryEvents:
             if len(self._ids) > MOST_IDS:
                 self._ids.popitem(last=False)
             new.append(event)
-            name = None if match is None else match.message_id
-            if name is not None and name in self._sent:
-                told = self._told.setdefault(name, [])
-                if len(told) < MOST_OF_A_COPY * len(self._sent[name]):
-                    told.append(event)
+            if match is not None:
+                self._tell(event, match)
+            elif event.provider_id is not None:
+                self._keep_early((connection, event.provider_id), event)
         return Taken(new=len(new), events=tuple(new))
+
+    async def attach(self, connection: str, events: Sequence[Event], matches: Sequence[Match]) -> int:
+        """Keep them with the copies that they are about after all."""
+        for event, match in zip(events, matches, strict=True):
+            self._tell(event, match)
+        return 0
 
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
         """The events of a copy, in the order of their coming."""
         events = self._told.get(bracketed(message_id), [])
         return [event for event in events if recipient is None or same_mailbox(event.recipient or recipient, recipient)]
+
+    def _tell(self, event: Event, match: Match) -> None:
+        name = match.message_id
+        if name is not None and name in self._sent:
+            told = self._told.setdefault(name, [])
+            # What is repeated leaves room for the rest: a complaint may come after all of it.
+            room = MOST_OF_A_COPY if event.kind in REPEATED else 2 * MOST_OF_A_COPY
+            if len(told) < room * len(self._sent[name]):
+                told.append(event)
+
+    def _keep_early(self, key: tuple[str, str], event: Event) -> None:
+        early = self._early.setdefault(key, [])
+        if len(early) < MOST_OF_A_COPY:
+            early.append(event)
+        if len(self._early) > MOST_EARLY:
+            self._early.popitem(last=False)
 
     def _match(self, connection: str, event: Event) -> Match | None:
         name = bracketed(event.message_id or "")

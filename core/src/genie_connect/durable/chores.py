@@ -12,12 +12,14 @@ import attrs
 
 from genie_connect.delivery.breaker import Breaker
 from genie_connect.delivery.connection import Connection
+from genie_connect.durable.early_events import EarlyEvents
 from genie_connect.durable.ledger import Ledger
 from genie_connect.registry.isolation import log_failure
 from genie_connect.store.health import SharedHealth
 
 _logger = logging.getLogger("genie_connect.worker")
 HEALTH_EVERY_S: Final = 1.0
+LOOK_AGAIN_EVERY_S: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +68,15 @@ def share_health(ledger: Ledger, connections: Mapping[str, Connection]) -> Chore
                 _logger.info("another process says that connection %s is %s", name, state)
 
     return Chore(name="shared health", every_s=HEALTH_EVERY_S, do=exchange)
+
+
+def look_at_early_events(early: EarlyEvents) -> Chore:
+    """Events that came before their answers find their copies seconds after these."""
+
+    async def look() -> None:
+        await early.look()
+
+    return Chore(name="early events", every_s=LOOK_AGAIN_EVERY_S, do=look)
 
 
 async def _repeat(chore: Chore) -> None:

@@ -29,7 +29,6 @@ class LooksUp(Protocol):
 
 async def reconcile(ledger: Ledger, host: LooksUp) -> int:
     """Resolve what can be resolved; how many copies that were. A provider that knows nothing proves nothing."""
-    # What has been reported already nobody needs to be asked for.
     resolved = await ledger.events.reconcile()
     after = (0, -1)
     while copies := await ledger.unknown.listed(after=after, limit=COPIES_AT_ONCE):

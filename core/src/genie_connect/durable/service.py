@@ -12,8 +12,9 @@ from typing import Final, Self
 from genie_connect.clock import Clock
 from genie_connect.config import EngineSection, StoreSection
 from genie_connect.delivery.dispatch import Dispatcher
-from genie_connect.durable.chores import Chores, share_health
+from genie_connect.durable.chores import Chores, look_at_early_events, share_health
 from genie_connect.durable.content import PlanText, digest, message_bytes, message_of, recipient_of
+from genie_connect.durable.early_events import EarlyEvents, LookAgain
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.options import SendOptions
 from genie_connect.durable.plain import PlainJournal
@@ -43,11 +44,22 @@ LONGEST_LOOK_S: Final = 2.0
 
 
 class Durable:
-    """The durable side of a host. To be entered with ``async with``."""
+    """The durable side of a host. To be entered with ``async with``.
 
-    def __init__(self, store: StoreSection, engine: EngineSection, dispatcher: Dispatcher, clock: Clock) -> None:
+    ``look_again`` is for events that came before the answers that tell whom they are about.
+    """
+
+    def __init__(
+        self,
+        store: StoreSection,
+        engine: EngineSection,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        look_again: LookAgain,
+    ) -> None:
         self.options = engine
         self.ledger = Ledger(store.url, tenant=store.tenant, clock=clock, lease_s=engine.lease_s)
+        self.early_events = EarlyEvents(self.ledger, look_again)
         self.worker: Worker | None = None
         self._engine_url = engine.url
         self._dispatcher = dispatcher
@@ -62,7 +74,10 @@ class Durable:
 
     async def begin(self) -> None:
         """Now that there are connections: look after them, and work, if wanted. Raises as ``make_worker`` does."""
-        chores = (share_health(self.ledger, self._dispatcher.connections),)
+        chores = (
+            share_health(self.ledger, self._dispatcher.connections),
+            look_at_early_events(self.early_events),
+        )
         await self._stack.enter_async_context(Chores(chores))
         if self.options.work:
             await self._stack.enter_async_context(self.make_worker().working())

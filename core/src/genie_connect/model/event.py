@@ -99,8 +99,8 @@ def _bounce(value: BounceClass | str | None) -> BounceClass | None:
 
 
 def _not_empty(_instance: Event, _attribute: attrs.Attribute[str], value: str) -> None:
-    if not value:
-        raise ValueError("an event's id is empty")
+    if not value or not isinstance(value, str):
+        raise ValueError("an event's id is empty, or no text")
 
 
 # Without slots: a frozen class with them takes twice as long to be made, and events come by the thousand.
@@ -162,6 +162,7 @@ def event_of(fields: dict[str, Any]) -> Event:
     """
     if not (
         fields["id"]
+        and type(fields["id"]) is str
         and type(fields["kind"]) is EventKind
         and fields["time"].tzinfo is UTC
         and type(fields["bounce"]) in _NONE_OR_BOUNCE

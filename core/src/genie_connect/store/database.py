@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
 from genie_connect.clock import Clock, SystemClock
 from genie_connect.errors import ConfigurationError
-from genie_connect.store.faults import told
+from genie_connect.store.faults import is_deadlock, told
 from genie_connect.store.migrate import prepare
 
 DEFAULT_TENANT = "default"
@@ -31,6 +31,9 @@ WAL_PAUSE_MS = 20
 READERS = 4
 HUNG_AFTER_S = 10.0
 """Our transactions take milliseconds: one that is silent for so long hangs, or its network was cut. PostgreSQL only."""
+DEADLOCKS = 3
+"""So often work is done again that the server ended because others waited for it, and it for them."""
+DEADLOCK_PAUSE_S = 0.05
 T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection], Awaitable[T]]
 """Statements on a connection. It waits for nothing else."""
@@ -60,6 +63,7 @@ class Database:
         self._hung_after_s = hung_after_s
         self._writing: AsyncEngine | None = None
         self._reading: AsyncEngine | None = None
+        self._asking: AsyncEngine | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -102,15 +106,26 @@ class Database:
                 pool_size=READERS + 1,
                 max_overflow=READERS,
                 pool_pre_ping=True,
+                hide_parameters=True,
                 connect_args={"server_settings": settings},
+            )
+            # Each statement sees what is committed when it begins, in a transaction or not. To begin and to end one,
+            # and to look before whether the connection is still there, takes three times as long as a question.
+            self._asking = create_async_engine(
+                self.url,
+                pool_size=READERS,
+                max_overflow=0,
+                isolation_level="AUTOCOMMIT",
+                hide_parameters=True,
+                connect_args={"server_settings": settings | {"default_transaction_read_only": "on"}},
             )
 
     async def close(self) -> None:
         """Let go of all connections. May be called twice."""
-        for engine in {self._writing, self._reading} - {None}:
+        for engine in {self._writing, self._reading, self._asking} - {None}:
             if engine is not None:
                 await engine.dispose()
-        self._writing = self._reading = None
+        self._writing = self._reading = self._asking = None
 
     @asynccontextmanager
     async def begin(self, *, synced: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -126,23 +141,51 @@ class Database:
     async def carry_out(self, work: Work[T], *, synced: bool = True) -> T:
         """The same for work that waits for nothing but its statements, which is quicker: on SQLite it is one visit.
 
-        It goes on to its end when its caller is cancelled.
+        There it goes on to its end when its caller is cancelled. On PostgreSQL it may be begun anew: of two that wait
+        for each other the server ends one, and keeps nothing of it.
         """
-        opened = self._open(self._writing).connect()
-        if self.is_sqlite:
-            async with told(self), opened as connection:
+        async with told(self):
+            if not self.is_sqlite:
+                return await self._carry_out_on_server(work, synced=synced)
+            async with self._open(self._writing).connect() as connection:
                 result: T = await driver_of(connection).at_once(self._carried_out(connection, work, synced=synced))
                 return result
-        async with told(self), opened as connection, self._transaction(connection, synced=synced):
+
+    async def _carry_out_on_server(self, work: Work[T], *, synced: bool) -> T:
+        for _ in range(DEADLOCKS):
+            try:
+                return await self._carry_out_once(work, synced=synced)
+            except DBAPIError as error:
+                if not is_deadlock(error):
+                    raise
+            # Begun at once, it may take what the other one is being woken up for.
+            await self.clock.sleep(DEADLOCK_PAUSE_S)
+        return await self._carry_out_once(work, synced=synced)
+
+    async def _carry_out_once(self, work: Work[T], *, synced: bool) -> T:
+        async with self._open(self._writing).connect() as connection, self._transaction(connection, synced=synced):
             return await work(connection)
 
     async def ask(self, work: Work[T]) -> T:
         """What ``read`` is for, for work that waits for nothing but its statements."""
-        async with told(self), self._open(self._reading).connect() as connection:
+        async with told(self):
             if not self.is_sqlite:
+                return await self._ask_server(work)
+            async with self._open(self._reading).connect() as connection:
+                answer: T = await driver_of(connection).at_once(_asked(connection, work))
+                return answer
+
+    async def _ask_server(self, work: Work[T]) -> T:
+        asking = self._open(self._asking)
+        try:
+            async with asking.connect() as connection:
                 return await work(connection)
-            answer: T = await driver_of(connection).at_once(_asked(connection, work))
-            return answer
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # The server has ended it since it was used last, and so all others. To ask twice changes nothing.
+        async with asking.connect() as connection:
+            return await work(connection)
 
     async def _carried_out(self, connection: AsyncConnection, work: Work[T], *, synced: bool) -> T:
         # Past SQLAlchemy, whose own transaction takes longer than all the statements of a write.
@@ -269,6 +312,7 @@ def _sqlite_engine(url: sa.URL, *, size: int, begin: str) -> AsyncEngine:
         poolclass=AsyncAdaptedQueuePool,
         pool_size=size,
         max_overflow=0,
+        hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "async_creator_fn": _connect},
     )
 

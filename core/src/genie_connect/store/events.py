@@ -12,8 +12,9 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from genie_connect.delivery.kept_events import Match, Taken
+from genie_connect.delivery.kept_events import REPEATED, Match, Taken
 from genie_connect.errors import NothingUnknown
 from genie_connect.model.codec import structure, unstructure
 from genie_connect.model.event import Event, EventKind
@@ -41,6 +42,8 @@ PROOF: Final[Mapping[EventKind, Resolution]] = {
 }
 """What each kind says of the hand-over: a bounce, too, was taken first. The others are about no copy of ours."""
 MOST_AT_ONCE: Final = 1_000
+MOST_TOLD: Final = 1_000
+"""So many events of one copy are told, opens and clicks the last of them: robots make thousands of these."""
 IDS_AT_ONCE: Final = 500
 _ID_LENGTH: Final = 128
 
@@ -81,44 +84,92 @@ class EventLog:
         """
         found = await self.match(connection, events) if matches is None else matches
         # Settled before it is kept: a process that dies in between gets the event again, and settles nothing twice.
+        resolved = await self._settle_proven(events, found)
+        once: dict[str, tuple[Event, Match | None]] = {}
+        for event, match in zip(events, found, strict=True):
+            once.setdefault(_id(connection, event.id), (event, match))
+        # In one order, whoever writes them: two that wait for each other's rows would wait for ever.
+        kept = await self._insert([self._row(connection, *once[id_]) for id_ in sorted(once)])
+        new = tuple([event for name, (event, _) in once.items() if name in kept])
+        return Taken(new=len(new), resolved=resolved, events=new)
+
+    async def unmatched(self, since: float, until: float, *, most: int) -> dict[str, list[Event]]:
+        """By connection, the latest events that came after one moment and not after another, and matched nothing.
+
+        Only those that name the provider's id: what names nothing else we have given away is known before it leaves.
+        """
+        chosen = (
+            sa.select(table.c.connection, table.c.data)
+            .where(
+                table.c.tenant == self._database.tenant,
+                table.c.unit_id.is_(None),
+                table.c.received > since,
+                table.c.received <= until,
+                table.c.provider_id.is_not(None),
+                table.c.kind != EventKind.INBOUND.value,
+            )
+            .order_by(table.c.received.desc())
+            .limit(most)
+        )
+        async with self._database.read() as opened:
+            rows = (await opened.execute(chosen)).all()
+        found: dict[str, list[Event]] = {}
+        for connection, data in rows:
+            found.setdefault(connection, []).append(structure(Event, json.loads(data)))
+        return found
+
+    async def attach(self, connection: str, events: Sequence[Event], matches: Sequence[Match]) -> int:
+        """Say of events that are kept which copies they are about after all, and settle what they prove; how many."""
+        resolved = await self._settle_proven(events, matches)
+        places = {_id(connection, event.id): _place(match) for event, match in zip(events, matches, strict=True)}
+        rows = [{"of": id_, "unit": unit, "place": place} for id_, (unit, place) in sorted(places.items())]
+        attached = (
+            sa.update(table)
+            .where(table.c.tenant == self._database.tenant, table.c.id == sa.bindparam("of"))
+            .values(unit_id=sa.bindparam("unit"), position=sa.bindparam("place"))
+        )
+
+        async def attach_all(opened: AsyncConnection) -> None:
+            await opened.execute(attached, rows)
+
+        await self._database.carry_out(attach_all)
+        return resolved
+
+    async def _settle_proven(self, events: Sequence[Event], matches: Sequence[Match | None]) -> int:
         proven = [
             (_place(match), event)
-            for event, match in zip(events, found, strict=True)
+            for event, match in zip(events, matches, strict=True)
             if match is not None and event.kind in PROOF
         ]
         # Nearly all of them are about copies whose fate is known. One that is in doubt from now on is reconciled.
         in_doubt = await self._unknown.among({place for place, _ in proven})
-        resolved = sum(
-            [await self._settle(place, event.kind, event.text) for place, event in proven if place in in_doubt]
-        )
-        once: dict[str, tuple[Event, Match | None]] = {}
-        for event, match in zip(events, found, strict=True):
-            once.setdefault(_id(connection, event.id), (event, match))
-        kept = await self._insert([self._row(connection, event, match) for event, match in once.values()])
-        new = tuple([event for name, (event, _) in once.items() if name in kept])
-        return Taken(new=len(new), resolved=resolved, events=new)
+        return sum([await self._settle(place, event.kind, event.text) for place, event in proven if place in in_doubt])
 
     async def _insert(self, rows: Sequence[dict[str, Any]]) -> set[str]:
         """Keep these; the ids of those that were not kept before."""
         if not rows:
             return set()
         insert = Dialect(self._database).ignore(table).returning(table.c.id)
-        async with self._database.begin() as opened:
+
+        async def insert_all(opened: AsyncConnection) -> set[str]:
             return set(await opened.scalars(insert, rows))
 
+        return await self._database.carry_out(insert_all)
+
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
-        """The events of a copy, in the order of their coming; none where it is no copy of ours."""
+        """The events of a copy, in the order of their coming, ``MOST_TOLD`` at most; none where it is not ours."""
         copy = await self._unknown.find(bracketed(message_id), recipient)
         if copy is None:
             return []
         chosen = (
-            sa.select(table.c.data)
+            sa.select(table.c.received, table.c.id, table.c.data)
             .where(table.c.tenant == self._database.tenant, table.c.unit_id == copy[0], table.c.position == copy[1])
-            .order_by(table.c.received, table.c.id)
+            .order_by(sa.case((table.c.kind.in_(sorted(REPEATED)), 1), else_=0), table.c.received, table.c.id)
+            .limit(MOST_TOLD)
         )
         async with self._database.read() as opened:
-            found = (await opened.scalars(chosen)).all()
-        return [structure(Event, json.loads(data)) for data in found]
+            found = (await opened.execute(chosen)).all()
+        return [structure(Event, json.loads(row.data)) for row in sorted(found, key=lambda row: row[:2])]
 
     async def reconcile(self) -> int:
         """Settle copies that became unknown after their event had come in; how many.

@@ -27,8 +27,9 @@ KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
     ("disk i/o error", "the disk cannot be read or written", "look at the disk; the file was left as it was"),
     ("no space left", "the server's disk is full", "make room on the database server"),
     ("diskfull", "the server's disk is full", "make room on the database server"),
-    ("readonly", "it is read-only", "let this user write the file and its folder"),
+    ("readonly database", "it is read-only", "let this user write the file and its folder"),
     ("read-only", "it is read-only", "connect to the primary server, or let this user write"),
+    ("readonlysqltransaction", "it is read-only", "connect to the primary server, or let this user write"),
     ("unable to open database", "the file cannot be opened", "look at the path and its permissions"),
     ("not a database", "the file is no SQLite database", "name another file, or move this one away"),
     ("malformed", "the file is damaged", "restore it from a back-up"),
@@ -38,9 +39,19 @@ KNOWN: Final[tuple[tuple[str, str, str], ...]] = (
     ("does not exist", "the database, user or table does not exist", "make it, then run: genie-connect db upgrade"),
     ("no such table", "its tables are missing", "run: genie-connect db upgrade"),
     ("undefinedtable", "its tables are missing", "run: genie-connect db upgrade"),
-    ("too many connections", "the server takes no more connections", "raise max_connections, or use fewer workers"),
+    ("deadlock", "two of its writers waited for each other", "do it again; nothing of it was written"),
+    ("toomanyconnections", "the server takes no more connections", "raise max_connections, or use fewer workers"),
 )
 """What its text holds, in lower case; the cause; the fix. From SQLite's result codes and PostgreSQL's error codes."""
+
+
+_DEADLOCK: Final = "40P01"
+"""``deadlock_detected``; https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Whether PostgreSQL ended a transaction because it and another one waited for each other."""
+    return getattr(error.orig, "sqlstate", None) == _DEADLOCK
 
 
 @asynccontextmanager
@@ -58,7 +69,9 @@ async def told(store: Titled) -> AsyncIterator[None]:
 
 
 def _known(error: Exception) -> tuple[str, str] | None:
-    text = f"{type(getattr(error, 'orig', None)).__name__} {getattr(error, 'orig', None) or error}".lower()
+    # By the class that asyncpg has for its code as well: a server tells it in the language of its own.
+    told_by = getattr(error, "orig", None) or error
+    text = f"{type(told_by).__name__} {type(told_by.__cause__).__name__} {told_by}".lower()
     return next(((cause, fix) for part, cause, fix in KNOWN if part in text), None)
 
 

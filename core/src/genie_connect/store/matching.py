@@ -8,17 +8,20 @@ else that is kept of a recipient: they are searched from the latest on, for even
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genie_connect.delivery.kept_events import Match, addressed
+from genie_connect.errors import ValidationError
+from genie_connect.model.address import Address
 from genie_connect.model.event import Event, EventKind
-from genie_connect.model.same import bracketed, same_mailbox
+from genie_connect.model.same import bracketed
 from genie_connect.store import bitmap, packing
 from genie_connect.store.database import Database
-from genie_connect.store.id_packing import found_ids
+from genie_connect.store.id_packing import Wanted
 from genie_connect.store.schema import accepted_ids, attempts, chunks, outcomes, sends, units
 from genie_connect.store.statements import Dialect, Found
 from genie_connect.store.unknown import Unknown
@@ -29,9 +32,13 @@ UNITS_AT_ONCE: Final = 200
 HAND_OVERS_AT_ONCE: Final = 100
 MOST_COPIES: Final = 100_000
 """So many of the latest copies of broadcasts are searched for a provider's id."""
+LEAST_OF_A_HAND_OVER: Final = 50
+"""For so many a hand-over counts at least: to read one costs as much as to look through so many ids."""
 ABOUT_AN_ADDRESS: Final = frozenset({EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 Place: TypeAlias = tuple[int, int]
 """Unit and position."""
+HandOver: TypeAlias = tuple[int, int]
+"""Unit, and the bitmap of the positions that are meant."""
 
 
 class Matching:
@@ -73,12 +80,11 @@ class Matching:
         """By Message-ID and recipient."""
         return await self._unknown.find_all(opened, names)
 
-    async def handed_over(
-        self, opened: AsyncConnection, connection: str, ids: Iterable[str]
-    ) -> dict[str, tuple[int, bytes]]:
-        """By attempt, the unit and the bitmap of who left."""
+    async def handed_over(self, opened: AsyncConnection, connection: str, ids: Iterable[str]) -> dict[str, HandOver]:
+        """By attempt, who left."""
         bound = self._bound(connection) | {"ids": self._values(sorted(ids))}
-        return {id_: (unit, positions) for id_, unit, positions in await self._of_attempts.rows(opened, bound)}
+        rows = await self._of_attempts.rows(opened, bound)
+        return {id_: (unit, bitmap.load(positions)) for id_, unit, positions in rows}
 
     async def given(
         self, opened: AsyncConnection, connection: str, ids: Sequence[str]
@@ -93,32 +99,30 @@ class Matching:
 
     async def given_to_copies(
         self, opened: AsyncConnection, connection: str, ids: Iterable[str]
-    ) -> dict[str, list[Place]]:
+    ) -> dict[str, HandOver]:
         """By provider's id, the copies of broadcasts that have it, of the latest hand-over in which there are any."""
-        wanted, found = set(ids), dict[str, list[Place]]()
+        wanted, found = Wanted(ids), dict[str, HandOver]()
         last, searched = (_LAST, ""), 0
         while wanted and searched < MOST_COPIES:
             bound = self._bound(connection) | {"unit": last[0], "attempt": last[1]}
             rows = list(await self._given.rows(opened, bound))
             for unit, _, packed, copies in rows:
-                searched += copies
-                for position, id_ in found_ids(packed, wanted).items():
-                    found.setdefault(id_, []).append((unit, position))
-                wanted -= found.keys()
+                searched += max(copies, LEAST_OF_A_HAND_OVER)
+                here: dict[str, list[int]] = {}
+                for position, id_ in wanted.found_in(packed).items():
+                    here.setdefault(id_, []).append(position)
+                found |= {id_: (unit, bitmap.of(positions)) for id_, positions in here.items()}
+                wanted.forget(here)
             if len(rows) < HAND_OVERS_AT_ONCE:
                 break
             last = rows[-1][:2]
         return found
 
-    async def recipients(self, opened: AsyncConnection, units: Iterable[int]) -> dict[int, list[str]]:
-        """The bare addresses of these units, by their places."""
-        numbers, found = sorted(units), dict[int, list[str]]()
-        for start in range(0, len(numbers), UNITS_AT_ONCE):
-            some = self._values(numbers[start : start + UNITS_AT_ONCE])
-            bound = {"tenant": self._database.tenant, "units": some}
-            for unit, packed in await self._recipients.rows(opened, bound):
-                found[unit] = [packing.email(address) for address in packing.addresses(packed)]
-        return found
+    async def recipients(self, opened: AsyncConnection, units: Sequence[int]) -> dict[int, list[str]]:
+        """The bare addresses of these units, by their places. ``in_parts`` are what memory has room for."""
+        bound = {"tenant": self._database.tenant, "units": self._values(units)}
+        rows = await self._recipients.rows(opened, bound)
+        return {unit: [packing.email(address) for address in packing.addresses(packed)] for unit, packed in rows}
 
     def _bound(self, connection: str) -> dict[str, Any]:
         return {"tenant": self._database.tenant, "connection": connection}
@@ -133,7 +137,7 @@ class _Question:
         self._connection = connection
         self._events = events
         self._found: dict[int, Place] = {}
-        self._people: dict[int, list[str]] = {}
+        self._addresses: dict[Place, str] = {}
 
     async def answer(self) -> list[Match | None]:
         await self._by_message_id()
@@ -141,18 +145,16 @@ class _Question:
         await self._by_provider_id()
         await self._by_latest_ids()
         # The address is needed by those alone that suppress it, and is packed together with many.
-        about = [index for index in self._found if self._events[index].kind in ABOUT_AN_ADDRESS]
-        await self._learn_recipients(self._found[index][0] for index in about)
+        about = {place for index, place in self._found.items() if self._events[index].kind in ABOUT_AN_ADDRESS}
+        await self._learn(about - self._addresses.keys())
         return [self._match(index, event) for index, event in enumerate(self._events)]
 
     def _match(self, index: int, event: Event) -> Match | None:
         place = self._found.get(index)
         if place is None:
             return None
-        unit, position = place
-        people = self._people.get(unit, []) if event.kind in ABOUT_AN_ADDRESS else []
-        address = addressed(event, [people[position]]) if position < len(people) else None
-        return Match(unit=unit, position=position, address=address)
+        to = self._addresses.get(place) if event.kind in ABOUT_AN_ADDRESS else None
+        return Match(unit=place[0], position=place[1], address=None if to is None else addressed(event, [to]))
 
     async def _by_message_id(self) -> None:
         named = {
@@ -169,14 +171,7 @@ class _Question:
         if not named:
             return
         left = await self._ask.handed_over(self._opened, self._connection, set(named.values()))
-        told = {index: left[attempt] for index, attempt in named.items() if attempt in left}
-        await self._learn_recipients(unit for unit, _ in told.values())
-        self._keep(
-            {
-                index: self._only(index, [(unit, each) for each in bitmap.positions(bitmap.load(positions))])
-                for index, (unit, positions) in told.items()
-            }
-        )
+        await self._among(named, left)
 
     async def _by_provider_id(self) -> None:
         named = self._unfound(lambda event: event.provider_id)
@@ -187,16 +182,18 @@ class _Question:
             self._opened, self._connection, sorted(set(named.values()))
         ):
             rows.setdefault(id_, []).append(((unit, position), to))
-        self._keep({index: _alone(self._events[index], rows.get(id_, [])) for index, id_ in named.items()})
+        copies = {id_: _Copies(each) for id_, each in rows.items()}
+        self._keep(
+            {index: copies[id_].to(self._events[index].recipient) for index, id_ in named.items() if id_ in copies}
+        )
 
     async def _by_latest_ids(self) -> None:
         """Copies of broadcasts, for events that name nothing but the provider's id."""
         named = self._unfound(lambda event: None if event.message_id or event.attempt_id else event.provider_id)
         if not named:
             return
-        places = await self._ask.given_to_copies(self._opened, self._connection, named.values())
-        await self._learn_recipients(unit for each in places.values() for unit, _ in each)
-        self._keep({index: self._only(index, places.get(id_, [])) for index, id_ in named.items()})
+        given = await self._ask.given_to_copies(self._opened, self._connection, named.values())
+        await self._among(named, given)
 
     def _unfound(self, name: Callable[[Event], str | None]) -> dict[int, str]:
         """What those that are not found yet name, by index."""
@@ -206,31 +203,73 @@ class _Question:
     def _keep(self, places: Mapping[int, Place | None]) -> None:
         self._found |= {index: place for index, place in places.items() if place is not None}
 
-    async def _learn_recipients(self, units: Iterable[int]) -> None:
-        unknown = set(units) - self._people.keys()
-        if unknown:
-            self._people |= await self._ask.recipients(self._opened, unknown)
+    async def _among(self, named: Mapping[int, str], hand_overs: Mapping[str, HandOver]) -> None:
+        """Of the events that name these, find the copies that went to their recipients."""
+        naming: dict[str, list[int]] = {}
+        for index, id_ in named.items():
+            naming.setdefault(id_, []).append(index)
+        by_unit: dict[int, list[str]] = {}
+        for id_, (unit, _) in hand_overs.items():
+            by_unit.setdefault(unit, []).append(id_)
+        for some in in_parts(by_unit):
+            for unit, people in (await self._ask.recipients(self._opened, some)).items():
+                for id_ in by_unit[unit]:
+                    places = [each for each in bitmap.positions(hand_overs[id_][1]) if each < len(people)]
+                    copies = _Copies([((unit, each), people[each]) for each in places])
+                    found = {index: copies.to(self._events[index].recipient) for index in naming[id_]}
+                    self._keep(found)
+                    self._addresses |= {place: people[place[1]] for place in found.values() if place is not None}
 
-    def _only(self, index: int, places: Sequence[Place]) -> Place | None:
-        """The one of these copies that went to the event's recipient; the only one, where it names nobody."""
-        people = [(place, self._address(place)) for place in places]
-        return _alone(self._events[index], [(place, to) for place, to in people if to is not None])
+    async def _learn(self, places: Iterable[Place]) -> None:
+        """The addresses of these. Nothing else is kept of their units: a thousand for each event fills the memory."""
+        by_unit: dict[int, list[int]] = {}
+        for unit, position in places:
+            by_unit.setdefault(unit, []).append(position)
+        for some in in_parts(by_unit):
+            for unit, people in (await self._ask.recipients(self._opened, some)).items():
+                known = [each for each in by_unit[unit] if each < len(people)]
+                self._addresses |= {(unit, each): people[each] for each in known}
 
-    def _address(self, place: Place) -> str | None:
-        unit, position = place
-        people = self._people.get(unit, [])
-        return people[position] if position < len(people) else None
+
+class _Copies:
+    """The copies that have an id: where they are, and whom they went to. Many events may name the same id."""
+
+    def __init__(self, copies: Sequence[tuple[Place, str]]) -> None:
+        self._copies = copies
+        self._spelled: dict[str, list[Place]] = {}
+        for place, to in copies:
+            self._spelled.setdefault(to, []).append(place)
+
+    def to(self, recipient: str | None) -> Place | None:
+        """The one that went to an event's recipient; the only one, where the event names nobody."""
+        if recipient is None:
+            places = [place for place, _ in self._copies]
+        else:
+            places = self._spelled.get(recipient) or self._mailboxes.get(_key(recipient), [])
+        return places[0] if len(places) == 1 else None
+
+    @cached_property
+    def _mailboxes(self) -> dict[str | None, list[Place]]:
+        # To read an address takes a thousand times as long as to compare it, so it is done once, and seldom.
+        found: dict[str | None, list[Place]] = {}
+        for place, to in self._copies:
+            found.setdefault(_key(to), []).append(place)
+        found.pop(None, None)
+        return found
 
 
-def _alone(event: Event, copies: Sequence[tuple[Place, str]]) -> Place | None:
-    """The one copy that went to the event's recipient; the only one, where it names nobody."""
-    if event.recipient is not None:
-        same = [place for place, to in copies if to == event.recipient]
-        # To compare spellings takes a thousand times as long.
-        places = same or [place for place, to in copies if same_mailbox(to, event.recipient)]
-    else:
-        places = [place for place, _ in copies]
-    return places[0] if len(places) == 1 else None
+def _key(email: str) -> str | None:
+    """The spelling that an address is found under; ``None`` where it is none."""
+    try:
+        return Address.parse(email).key
+    except ValidationError:
+        return None
+
+
+def in_parts(units: Iterable[int]) -> Iterable[list[int]]:
+    """Units, as many at a time as their recipients are to be in memory together."""
+    numbers = sorted(units)
+    return (numbers[start : start + UNITS_AT_ONCE] for start in range(0, len(numbers), UNITS_AT_ONCE))
 
 
 def _recipients(these: sa.ColumnElement[bool], tenant: sa.BindParameter[str]) -> sa.Select[Any]:

@@ -6,7 +6,6 @@ is not settled stays, however old: a send that is under way, and one with a copy
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -32,6 +31,8 @@ from genie_connect.store.statements import Dialect
 from genie_connect.store.suppressions import take_away
 
 AT_ONCE: Final = 500
+EXPIRED_AT_ONCE: Final = 5_000
+"""Of suppressions, which are looked for among all: SQLite takes 32,766 parameters, PostgreSQL 32,767."""
 KEEP_WORKERS_S: Final = 7 * 86_400.0
 """How long it can be read that a process was there."""
 _OF_A_UNIT: Final = (schema.attempts, schema.outcomes, schema.accepted_ids, schema.chunks, sends)
@@ -125,22 +126,22 @@ class Purge:
         """Delete units, with all that belongs to them."""
         count = 0
         while True:
-            async with self._database.begin() as connection:
-                found = list(await connection.scalars(chosen.limit(AT_ONCE)))
-                await self._delete_units(connection, found)
-            count += len(found)
-            if len(found) < AT_ONCE:
+            gone = await self._database.carry_out(lambda connection: self._delete_units(connection, chosen))
+            count += gone
+            if gone < AT_ONCE:
                 return count
 
-    async def _delete_units(self, connection: AsyncConnection, found: Sequence[int]) -> None:
+    async def _delete_units(self, connection: AsyncConnection, chosen: sa.Select[Any]) -> int:
+        found = list(await connection.scalars(chosen.limit(AT_ONCE)))
         if not found:
-            return
+            return 0
         bound = {"gone": self._dialect.values(found)}
         for table in _OF_A_UNIT:
             these = self._dialect.among(table.c.unit_id, "gone")
             await connection.execute(sa.delete(table).where(table.c.tenant == self._tenant, these), bound)
         these = self._dialect.among(units.c.id, "gone")
         await connection.execute(sa.delete(units).where(units.c.tenant == self._tenant, these), bound)
+        return len(found)
 
     async def _older(self, table: sa.Table, time: sa.ColumnElement[float], before: float) -> int:
         (*_, key) = table.primary_key.columns
@@ -156,8 +157,22 @@ class Purge:
                 return count
 
     async def _expired(self, now: float) -> int:
-        async with self._database.begin() as connection:
-            return await take_away(connection, self._tenant, suppressions.c.expires < now, action="expire", now=now)
+        count = 0
+        while True:
+            gone = await self._database.carry_out(lambda connection: self._some_expired(connection, now))
+            count += gone
+            if gone < EXPIRED_AT_ONCE:
+                return count
+
+    async def _some_expired(self, connection: AsyncConnection, now: float) -> int:
+        table = suppressions.c
+        old = (table.tenant == self._tenant) & (table.expires < now)
+        some = sa.select(table.digest, table.scope).where(old).limit(EXPIRED_AT_ONCE)
+        found = (await connection.execute(some)).all()
+        if not found:
+            return 0
+        which = (table.expires < now) & sa.tuple_(table.digest, table.scope).in_([tuple(row) for row in found])
+        return await take_away(connection, self._tenant, which, action="expire", now=now)
 
     async def _workers(self, before: float) -> int:
         owned = sa.exists().where(units.c.owner == workers.c.id, units.c.tenant == self._tenant)

@@ -387,7 +387,7 @@ events = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("received", sa.Float, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
-    sa.Index("ix_events_unit", "tenant", "unit_id"),
+    sa.Index("ix_events_unit", "tenant", "unit_id", "received"),
     sa.Index("ix_events_received", "tenant", "received"),
 )
 """Reports from after the hand-over, each once. ``unit_id`` and ``position`` say which copy, where that is known."""

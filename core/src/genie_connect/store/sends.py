@@ -104,12 +104,6 @@ class Sends:
             **{name: getattr(row, name) for name in _FACTS},
         )
 
-    async def with_message_id(self, message_id: str) -> list[int]:
-        """The sends that have this Message-ID, latest first: a host may have given it, and given it twice."""
-        async with self._database.read() as connection:
-            bound = {"tenant": self._database.tenant, "message_id": message_id}
-            return list((await connection.execute(_BY_MESSAGE_ID, bound)).scalars())
-
 
 def _in_doubt(message_id: str, known: Iterable[AnyRow]) -> dict[str, list[DoubtfulCopy]]:
     """By attempt, whose hand-over had no answer."""
@@ -155,9 +149,4 @@ _ATTEMPTS: Final = (
     sa.select(attempts)
     .where(attempts.c.unit_id == sa.bindparam("unit"), attempts.c.tenant == sa.bindparam("tenant"))
     .order_by(attempts.c.started, attempts.c.id)
-)
-_BY_MESSAGE_ID: Final = (
-    sa.select(sends.c.unit_id)
-    .where(sends.c.message_id == sa.bindparam("message_id"), sends.c.tenant == sa.bindparam("tenant"))
-    .order_by(sends.c.unit_id.desc())
 )

@@ -29,6 +29,8 @@ from genie_connect.store.suppression_sql import AT_ONCE, look_up, replace_all
 
 KEY_NAME: Final = "suppression_key"
 """The row of ``meta`` that holds the key of the digests."""
+MARK_NAME: Final = "suppression_mark"
+"""The row of ``meta`` that is written for nothing but to be written."""
 LIST_AT_ONCE: Final = 10_000
 SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING)
 """A scope is kept as its place in here."""
@@ -117,7 +119,7 @@ class SqlSuppressions:
 
         As ``put_rows`` without ``again``. Nothing is kept before the list was read to its end.
         """
-        added = replaced = 0
+        added, replaced, on_disk = 0, 0, True
         with Heaps() as heaps:
             for row in rows:
                 heaps.add(row)
@@ -125,10 +127,19 @@ class SqlSuppressions:
             batch = next(batches, None)
             while batch is not None:
                 following = next(batches, None)
-                # With the last transaction all before it are on disk too.
                 new, changed = await self._replace(batch, again=False, synced=following is None)
+                # With the last transaction all before it are on disk too, but one that changes nothing is not written.
+                on_disk = following is None if new or changed else on_disk
                 added, replaced, batch = added + new, replaced + changed, following
+            if not on_disk:
+                await self._reach_disk()
             return Kept(added=added, replaced=replaced, unchanged=heaps.count - added - replaced)
+
+    async def _reach_disk(self) -> None:
+        """With this transaction, which always changes something, all before it are on disk."""
+        mark = {"name": MARK_NAME, "value": secrets.token_hex(16)}
+        async with self._database.begin() as connection:
+            await connection.execute(Dialect(self._database).put(meta), mark)
 
     async def _replace(self, unique: Sequence[Sequence[Any]], *, again: bool, synced: bool = True) -> tuple[int, int]:
         async def replaced_all(connection: AsyncConnection) -> tuple[int, int]:
@@ -141,8 +152,10 @@ class SqlSuppressions:
         which = suppressions.c.digest == digest(await self.key(), key)
         if scope is not None:
             which &= suppressions.c.scope == SCOPES.index(scope)
-        async with self._database.begin() as connection:
-            return await take_away(connection, self._database.tenant, which, action="remove", now=self._database.now())
+        now = self._database.now()
+        return await self._database.carry_out(
+            lambda connection: take_away(connection, self._database.tenant, which, action="remove", now=now)
+        )
 
     async def all(self) -> AsyncIterator[Suppression]:
         """Every suppression, in the order of being added. ``rows`` is for millions: it need not sort them."""

@@ -26,6 +26,8 @@ from genie_connect.store.untried import Untried
 from genie_connect.store.writer import Writer
 
 RESENT: Final = "resend"
+MOST_OF_A_MESSAGE_ID: Final = 100
+"""So many of the latest sends of one Message-ID are looked at: hosts that give one themselves may give it twice."""
 MOST_NUMBER: Final = 2**63 - 1
 """No unit has a greater number, and no database takes one."""
 
@@ -89,6 +91,7 @@ class Unknown:
             sa.select(sends.c.message_id, sends.c.unit_id, sends.c.recipients)
             .where(sends.c.tenant == sa.bindparam("tenant"), self._dialect.among(sends.c.message_id, "names"))
             .order_by(sends.c.unit_id.desc())
+            .limit(MOST_OF_A_MESSAGE_ID + 1)
         )
         self._of_chunks, self._of_sends = Found(database, of_chunks), Found(database, of_sends)
         in_doubt = sa.select(outcomes.c.unit_id, outcomes.c.position).where(
@@ -141,14 +144,23 @@ class Unknown:
         copies = [message_ids.parse(message_id) for message_id, _ in names]
         made = await self._made(connection, {copy for copy in copies if copy is not None})
         others = sorted({name for (name, _), copy in zip(names, copies, strict=True) if copy not in made})
-        by_name: dict[str, list[tuple[int, bytes]]] = {}
+        by_name: dict[str, list[tuple[int, list[str]]]] = {}
         if others:
-            for name, unit, recipients in await self._of_sends.rows(connection, self._bound(names=others)):
-                by_name.setdefault(name, []).append((unit, recipients))
+            for name, unit, packed in await self._named(connection, others):
+                addresses = [packing.email(each).lower() for each in packing.addresses(packed)]
+                by_name.setdefault(name, []).append((unit, addresses))
         return [
             made[copy] if copy in made else _in_sends(by_name.get(name, ()), recipient)
             for (name, recipient), copy in zip(names, copies, strict=True)
         ]
+
+    async def _named(self, connection: AsyncConnection, names: Sequence[str]) -> list[tuple[str, int, bytes]]:
+        """Message-ID, unit and packed recipients of the latest sends that have one of these."""
+        rows = [(name, unit, to) for name, unit, to in await self._of_sends.rows(connection, self._bound(names=names))]
+        if len(rows) <= MOST_OF_A_MESSAGE_ID or len(names) == 1:
+            return rows[:MOST_OF_A_MESSAGE_ID]
+        # A name that a host gave to everything must not hide the others.
+        return [row for name in names for row in await self._named(connection, [name])]
 
     async def _made(
         self, connection: AsyncConnection, copies: Collection[Copy]
@@ -248,10 +260,9 @@ def _copy(row: AnyRow, maker: MessageIds | None) -> UnknownCopy:
     )
 
 
-def _in_sends(sends: Iterable[tuple[int, bytes]], recipient: str | None) -> tuple[int, int] | None:
-    """The first copy to the recipient in these sends, packed; or to the only one."""
-    for unit, packed in sends:
-        addresses = [packing.email(each).lower() for each in packing.addresses(packed)]
+def _in_sends(sends: Iterable[tuple[int, Sequence[str]]], recipient: str | None) -> tuple[int, int] | None:
+    """The first copy to the recipient in these sends, whose addresses are in small letters; or to the only one."""
+    for unit, addresses in sends:
         if recipient is None and len(addresses) == 1:
             return unit, 0
         if recipient is not None and recipient.lower() in addresses:

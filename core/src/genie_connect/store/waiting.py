@@ -20,6 +20,9 @@ from genie_connect.store.schema import attempts, outcomes, units
 from genie_connect.store.statements import AnyRow, Dialect
 from genie_connect.store.unit_rows import UnitRow, UnitRows
 
+UNITS_AT_ONCE: Final = 200
+"""Of a broadcast every chunk may have somebody who waits."""
+
 
 class Waiting:
     """Finds them, and ends their waiting."""
@@ -67,9 +70,11 @@ class Waiting:
     async def end_all_of(self, connection: AsyncConnection, broadcast: int) -> None:
         """The same for all of a broadcast."""
         bound = {"tenant": self._database.tenant, "broadcast": broadcast}
-        rows = await self._rows.lock(connection, await connection.scalars(_WAITING, bound))
-        await self.end(connection, list(rows.values()))
-        await self._rows.save(connection, rows.values())
+        waiting = sorted(await connection.scalars(_WAITING, bound))
+        for start in range(0, len(waiting), UNITS_AT_ONCE):
+            rows = await self._rows.lock(connection, waiting[start : start + UNITS_AT_ONCE])
+            await self.end(connection, list(rows.values()))
+            await self._rows.save(connection, rows.values())
 
     def _bound(self, ids: Sequence[int]) -> dict[str, Any]:
         return {"tenant": self._database.tenant, "ids": self._values(ids)}

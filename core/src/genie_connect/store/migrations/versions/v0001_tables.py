@@ -102,7 +102,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index("ix_events_received", ["tenant", "received"], unique=False)
-        batch_op.create_index("ix_events_unit", ["tenant", "unit_id"], unique=False)
+        batch_op.create_index("ix_events_unit", ["tenant", "unit_id", "received"], unique=False)
 
     op.create_table(
         "health",
