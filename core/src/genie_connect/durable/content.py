@@ -23,6 +23,7 @@ from genie_connect.store.packing import Packed
 
 _JSON_1: Final = b"\x01"
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_in_order: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def message_bytes(message: Message) -> bytes:
@@ -54,9 +55,13 @@ class PlanText:
         return self._last[1]
 
 
-def digest(content: bytes) -> bytes:
-    """What an idempotency key stands for."""
-    return hashlib.sha256(content).digest()
+def digest(row: bytes) -> bytes:
+    """What an idempotency key stands for: the message of a row, however well it was compressed there.
+
+    Other machines have another zlib, and the next version of one has it too. Headers, metadata and the like may stand
+    in any order, as in messages that are equal: whoever makes one anew does not always keep it.
+    """
+    return hashlib.sha256(_encode_in_order(json.loads(zlib.decompress(row[1:]))).encode()).digest()
 
 
 def packed(recipient: Recipient) -> Packed:
