@@ -62,6 +62,19 @@ async def test_an_engine_that_ends_by_itself_is_seen(tmp_path: Path, caplog: pyt
     assert "has ended" in caplog.text
 
 
+async def test_an_engine_in_trouble_is_seen_where_nothing_is_due(tmp_path: Path) -> None:
+    """Nobody submits anything, so nobody else would meet with it."""
+    async with durable_host(f"sqlite:///{tmp_path / 'store.db'}", ScriptedConnector("smtp"), work=False) as host:
+        engine = Engine()
+        worker = worker_of(host, engine)
+        await worker._look_after_units()
+        assert worker.health.trouble is None
+        troubled: Any = engine
+        troubled.trouble = "its server does not answer"
+        await worker._look_after_units()
+        assert worker.health.trouble == "its server does not answer"
+
+
 async def test_a_fault_in_looking_after_units_is_none_for_ever(tmp_path: Path) -> None:
     """Whatever one look met with, there is another, and what it could not hand on waits for nobody."""
     smtp = ScriptedConnector("smtp", kind="smtp")

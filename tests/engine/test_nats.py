@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import nats as client
 import pytest
 
 from genie_connect.engine import Place, Work
+from genie_connect.engine import nats as engine_module
 from genie_connect.engine.jetstream import Names, Target
 from genie_connect.engine.nats import NatsEngine
 from genie_connect.errors import ConfigurationError, EngineUnavailable
@@ -145,6 +147,66 @@ async def test_a_server_that_is_away_is_told() -> None:
     with pytest.raises(EngineUnavailable, match="does not reach its server") as caught:
         await NatsEngine(target, place, connect_timeout_s=0.5).__aenter__()
     assert "hunter2" not in f"{caught.value} {caught.value.hint} {target!r}"
+
+
+async def test_a_server_that_hangs_is_told() -> None:
+    """One that takes the connection and says nothing, as a process that was stopped does, holds nobody up."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        target = Target.of(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        engine = NatsEngine(target, Place(store="store", tenant="tests"), connect_timeout_s=0.2)
+        with pytest.raises(EngineUnavailable, match="does not reach its server"):
+            await asyncio.wait_for(engine.__aenter__(), PATIENCE_S)
+
+
+async def test_a_server_that_freezes_is_told_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle: neither who submits nor who begins waits without end, and later everything is called."""
+    with Nats(tmp_path) as server:
+        calls = Calls()
+        async with engine_of(server, "tests") as engine, running(engine, calls):
+            await engine.submit(units(1))
+            await calls.reached(lambda calls: 1 in calls.ended, PATIENCE_S)
+            assert engine.trouble is None
+            server.freeze()
+            with monkeypatch.context() as hasty:
+                hasty.setattr(engine_module, "ANSWER_S", 0.2)
+                hasty.setattr(engine_module, "QUICK_ANSWER_S", 0.2)
+                with pytest.raises(EngineUnavailable, match="does not reach its server"):
+                    await asyncio.wait_for(engine.submit(units(2)), PATIENCE_S)
+                with pytest.raises(EngineUnavailable, match="does not reach its server"):
+                    await asyncio.wait_for(engine_of(server, "late", connect_timeout_s=0.2).__aenter__(), PATIENCE_S)
+                await _until(lambda: engine.trouble is not None)
+            server.go_on()
+            await engine.submit(units(2, 3))
+            await calls.reached(lambda calls: {2, 3} <= set(calls.ended), PATIENCE_S)
+            await _until(lambda: engine.trouble is None)
+
+
+async def test_a_server_that_froze_holds_up_nobody_who_leaves(tmp_path: Path) -> None:
+    """With a handler under way, which is cancelled, and whose unit nobody can be told of."""
+    with Nats(tmp_path) as server:
+        calls = Calls(lambda _: asyncio.Event().wait())
+        engine = engine_of(server, "tests")
+        await engine.__aenter__()
+        under_way = asyncio.create_task(engine.run(calls, concurrency=1))
+        await engine.submit(units(1))
+        await calls.reached(lambda calls: calls.at_once == 1, PATIENCE_S)
+        server.freeze()
+        async with asyncio.timeout(PATIENCE_S):
+            await engine.stop(0.0)
+            await under_way
+            await engine.__aexit__(None, None, None)
+        assert calls.cancelled == [1]
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not done():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_lets_nobody_in_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -63,3 +64,15 @@ class Nats:
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Stop it: by SIGTERM in order, by SIGKILL as in a crash."""
         self._process.stop(number)
+
+    def freeze(self) -> None:
+        """Let it hang: its port still takes connections, and nobody answers there."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End what ``freeze`` began."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)

@@ -107,6 +107,7 @@ class Host:
         self._intake = Intake(
             self._dispatcher.connections, events, self.suppressions, self.observers, self.documents, self._clock
         )
+        events.look_again = self._intake.look_again_on_the_way
         if config.store is None:
             self._dispatcher.journal = events
 
@@ -173,7 +174,8 @@ class Host:
             ) from error
         engine = attrs.evolve(self._config.engine, work=self._work)  # type: ignore[misc]  # settings are attrs classes
         keys = None if store.key is None else Keys(store.key)
-        self._durable = await Durable(store, engine, self._dispatcher, self._clock).__aenter__()
+        durable = Durable(store, engine, self._dispatcher, self._clock, self._intake.look_again)
+        self._durable = await durable.__aenter__()
         database = self._durable.ledger.database
         self._intake.keeper = self._durable.ledger.events
         try:
@@ -430,7 +432,9 @@ class Host:
         durable = self._with_store("reconciling")
         from genie_connect.durable.reconcile import reconcile
 
-        return await reconcile(durable.ledger, self)
+        # What has been reported already nobody needs to be asked for.
+        resolved = await durable.early_events.look()
+        return resolved + await reconcile(durable.ledger, self)
 
     @property
     def health(self) -> WorkerHealth | None:

@@ -21,7 +21,7 @@ from genie_connect.durable.content import BroadcastContent
 from genie_connect.durable.ledger import Ledger
 from genie_connect.durable.passes import Left, Pass, Unsendable
 from genie_connect.durable.schedule import Schedule
-from genie_connect.engine.contract import Engine, Work
+from genie_connect.engine.contract import Engine, TellsTrouble, Work
 from genie_connect.errors import BroadcastStateError, EngineUnavailable, GenieConnectError, StoreError
 from genie_connect.failpoints import point
 from genie_connect.registry.isolation import log_failure
@@ -129,8 +129,13 @@ class Worker:
             in_progress=len(self._under_way),
             units_done=self._done,
             sweep_age_s=self._now() - self._swept,
-            trouble=self._unfed or self._trouble,
+            trouble=self._unfed or self._engine_trouble or self._trouble,
         )
+
+    @property
+    def _engine_trouble(self) -> str | None:
+        # Where nothing is due nothing is submitted, and a sweep meets with no trouble.
+        return self._engine.trouble if isinstance(self._engine, TellsTrouble) else None
 
     def nudge(self) -> None:
         """There is new work: look now."""

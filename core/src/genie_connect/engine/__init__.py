@@ -4,6 +4,6 @@ An engine need not be exact. It may call twice, late, in any order, or lose work
 have a unit, and whatever nobody works on is offered again.
 """
 
-from genie_connect.engine.contract import Engine, Factory, Handler, Place, Work
+from genie_connect.engine.contract import Engine, Factory, Handler, Place, TellsTrouble, Work
 
-__all__ = ["Engine", "Factory", "Handler", "Place", "Work"]
+__all__ = ["Engine", "Factory", "Handler", "Place", "TellsTrouble", "Work"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -77,6 +77,16 @@ class Engine(Protocol):
 
         Without a ``run``, there will be none.
         """
+        ...
+
+
+@runtime_checkable
+class TellsTrouble(Protocol):
+    """What an engine may have besides: what keeps it from bringing work just now, for the health of its worker."""
+
+    @property
+    def trouble(self) -> str | None:
+        """One sentence without secrets; ``None`` while work is brought."""
         ...
 
 

@@ -146,6 +146,11 @@ class NatsEngine:
         await self._calls.stop(grace_s)
 
     @property
+    def trouble(self) -> str | None:
+        """That the server is asked for work and does not answer."""
+        return "the engine nats gets no answer from its server; it is asked again" if self._troubled else None
+
+    @property
     def _open(self) -> Client:
         if self._client is None:
             raise EngineUnavailable("the engine is not open", hint="use it inside its async with block")
