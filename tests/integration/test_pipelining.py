@@ -76,9 +76,9 @@ async def test_a_refused_message_never_goes_under_a_foreign_envelope(exim: RealS
             ),
         ]
     opened_exim.ladder.chunking_works = True
-    lease = await opened_exim.pool.acquire(limits)
-    await lease.connection.serve(_Letters(*letters), limits, copies=MANY)
-    opened_exim.pool.release(lease)
+    connection = await opened_exim.pool.acquire(limits)
+    await connection.serve(_Letters(*letters), limits, copies=MANY)
+    opened_exim.pool.release(connection)
     assert [letter.results[0].verdict.state for letter in letters if letter.results[0]] == [
         State.ACCEPTED,
         State.REJECTED,

@@ -135,9 +135,7 @@ class _Link:
     def _take_done(self) -> None:
         for transaction in self._session.take_done():
             if transaction.returned:
-                again = Transaction(transaction.envelope, Content.of([_BODY], len(_BODY)))
-                again.moved = transaction.moved
-                self._world.queue.append(again)
+                self._world.queue.append(Transaction(transaction.envelope, Content.of([_BODY], len(_BODY))))
             else:
                 sender = transaction.envelope.sender
                 assert sender not in self._world.done

@@ -144,6 +144,29 @@ async def test_cancelling_in_the_stream_never_shifts_replies(pipelining: str, sc
     assert len(server.connections) == 2
 
 
+@pytest.mark.parametrize("supply_fails", [True, False])
+async def test_a_connection_that_is_given_up_is_gone_at_once(
+    supply_fails: bool, scripted_smtp: StartScriptedSmtp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before whoever had it does anything else, so that nothing that waits to be written follows."""
+    server = await scripted_smtp([on("final", Hang(), message=2)])
+    letters = _Letters([letter(number) for number in range(3)])
+    async with opened(settings_for(server, max_connections=1)) as state:
+        limits = Limits(state.settings, context())
+        connection = await state.pool.acquire(limits)
+        if supply_fails:
+            monkeypatch.setattr(letters, "ended", lambda transaction: 1 / 0)
+        serving = asyncio.create_task(connection.serve(letters, limits, copies=3))
+        if not supply_fails:
+            while len(server.handed_over) < 2:  # the server tells of connections, not of messages
+                await asyncio.sleep(0)
+            serving.cancel()
+        with pytest.raises(ZeroDivisionError if supply_fails else asyncio.CancelledError):
+            await serving
+        assert connection._transport.is_closing()
+        state.pool.release(connection)
+
+
 @pytest.mark.parametrize("pipelining", MODES)
 async def test_good_bye_in_the_stream_costs_no_copy(pipelining: str, scripted_smtp: StartScriptedSmtp) -> None:
     """Trap 4: a server that ends each connection after seven messages still gets every copy once."""
@@ -169,9 +192,9 @@ async def test_a_refused_message_never_goes_under_a_foreign_envelope(scripted_sm
     async with opened(settings_for(server, pipelining="chunking")) as state:
         state.ladder.chunking_works = True
         limits = Limits(state.settings, context())
-        lease = await state.pool.acquire(limits)
-        await lease.connection.serve(_Letters(letters), limits, copies=16)
-        state.pool.release(lease)
+        connection = await state.pool.acquire(limits)
+        await connection.serve(_Letters(letters), limits, copies=16)
+        state.pool.release(connection)
     assert states(*letters) == ["accepted", "rejected", "rejected", "accepted"]
     assert [message.envelope_from for message in server.handed_over] == ["0@s.example", "3@s.example"]
 

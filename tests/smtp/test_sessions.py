@@ -219,9 +219,9 @@ async def test_open_connections_begin_together(scripted_smtp: StartScriptedSmtp)
     """The first copy goes alone for the sake of signing in, and who has done that needs not wait for it."""
     server = await scripted_smtp([on("rcpt", Hang())])
     async with opened(settings_for(server, max_connections=3)) as state:
-        leases = [await state.pool.acquire(Limits(state.settings, context())) for _ in range(3)]
-        for lease in leases:
-            state.pool.release(lease)
+        connections = [await state.pool.acquire(Limits(state.settings, context())) for _ in range(3)]
+        for connection in connections:
+            state.pool.release(connection)
         copies = [delivery(f"r{number}@x.example", number=number) for number in range(4)]
         sending = asyncio.create_task(plugin.connector_send(state, batch(*copies), context()))
         async with asyncio.timeout(2):
@@ -284,6 +284,28 @@ async def test_a_stale_connection_is_opened_again_only_once(scripted_smtp: Start
         (outcome,) = await plugin.connector_send(state, batch(delivery("a@x.example", number=2)), context())
     assert (outcome.state, outcome.code, outcome.retry) == (State.DEFERRED, 421, Retry.ANY)
     assert len(server.connections) == 2
+
+
+async def test_a_copy_may_meet_several_connections_that_were_left(scripted_smtp: StartScriptedSmtp) -> None:
+    """A server that was started anew has left all of them, and a copy may come to one after another."""
+    server = await scripted_smtp(
+        [
+            on("mail", Close(), connection=0, message=1),
+            on("banner", Say(b"421 4.7.0 too many connections\r\n"), connection=2),
+            on("final", Delay(0.2), connection=1, message=1),
+            on("mail", Close(), connection=1, message=2),
+        ]
+    )
+    async with opened(settings_for(server, max_connections=2, pipelining="off")) as state:
+        await plugin.connector_send(state, batch(), context())
+        first = await state.pool.acquire(Limits(state.settings, context()))
+        await plugin.connector_send(state, batch(), context())
+        state.pool.release(first)
+        copies = [delivery(f"r{number}@x.example", number=number) for number in range(2)]
+        outcomes = await plugin.connector_send(state, batch(*copies), context())
+    assert {outcome.state for outcome in outcomes} == {State.ACCEPTED}
+    assert [record.stages().count("mail") for record in server.connections] == [2, 3, 0, 1]
+    assert len(server.accepted) == 4
 
 
 async def test_a_stray_reply_never_reaches_the_next_message(scripted_smtp: StartScriptedSmtp) -> None:

@@ -22,14 +22,12 @@ _GONE: Final = frozenset({Fault.DISCONNECT, Fault.EXTRA_REPLY})
 
 
 def is_stale(transaction: Transaction, served: int) -> bool:
-    """Whether the server has left a connection that it had ``served`` on before this transaction."""
-    return served > 0 and not transaction.heard and not transaction.moved
+    """Whether the server has left a connection that it had ``served`` on before this transaction.
 
-
-def give_back_stale(transaction: Transaction) -> None:
-    """Nothing was handed over, and it may go elsewhere at no cost, once."""
-    transaction.give_back()
-    transaction.moved = True
+    Then nothing was handed over, and it may go elsewhere at no cost, however often: several idle connections may all
+    have been left. There is an end to it, since each of them had carried a message and carries no other.
+    """
+    return served > 0 and not transaction.heard
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +65,7 @@ class Ending:
             # It came after the one that the fault is about.
             transaction.give_back()
         elif fault.fault in _GONE and stale:
-            give_back_stale(transaction)
+            transaction.give_back()
         else:
             stage = Stage.MAIL if fault.stage is Stage.RSET else fault.stage
             transaction.settle_rest(stage, classify_fault(fault.fault, stage))

@@ -194,7 +194,10 @@ class Connection(asyncio.Protocol):
             self.pump()
             await served
         except BaseException:
-            self._fail(Fault.DISCONNECT, by_us=True)
+            try:
+                self._fail(Fault.DISCONNECT, by_us=True)
+            finally:
+                abort(self._transport, self._sock)
             raise
         finally:
             # An idle connection keeps nothing of the batch that it has served.

@@ -16,13 +16,12 @@ from genie_connect_smtp.transaction import Result, Transaction
 class SmtpDelivery:
     """What is left to do for one copy, and what is known. ``text`` explains a result that no reply explains.
 
-    ``place`` is that of its first outcome among those of the batch. ``moved`` says that a stale connection has been
-    left behind already. ``composed`` holds the copy as bytes, for servers with and without 8BITMIME.
+    ``place`` is that of its first outcome among those of the batch. ``composed`` holds the copy as bytes, for
+    servers with and without 8BITMIME.
     """
 
     # How all of them begin, and most of them stay.
     text: str | None = None
-    moved: bool = False
     composed: Mapping[bool, Composed] = MappingProxyType({})
     _put_off: Mapping[str, Result] = MappingProxyType({})
 
@@ -60,7 +59,6 @@ class SmtpDelivery:
         Likewise those ``again``, by index: the server took nothing for them, and may in a moment.
         """
         if transaction.returned:
-            self.moved = transaction.moved
             return
         self.text = transaction.text or self.text
         for index in again:

@@ -55,14 +55,13 @@ class Queue(Protocol):
 
 
 class Feed:
-    """The supply of one connection. ``gave_back`` says that something came back that another connection has to take.
+    """The supply of one connection.
 
     ``on_their_way`` are the copies that this connection has. ``held`` says that its next turn comes too late to keep
     the server waiting until then, so that it takes nothing more.
     """
 
     def __init__(self, queue: Queue, connection: Connection, state: SmtpState, composer: BatchComposer) -> None:
-        self.gave_back = False
         self.held = False
         self.on_their_way: set[SmtpDelivery] = set()
         self._queue = queue
@@ -143,7 +142,6 @@ class Feed:
         """A transaction has ended."""
         delivery: SmtpDelivery = transaction.owner
         self.on_their_way.discard(delivery)
-        self.gave_back = self.gave_back or transaction.returned
         delivery.absorb(transaction, again=self._tell_pace(transaction))
         if delivery.waiting:
             self._queue.put_back(delivery)

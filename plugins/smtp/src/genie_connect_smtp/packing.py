@@ -46,7 +46,6 @@ class Packing:
         content = Content.of_message(composed)
         transaction = Transaction(self.envelope(now, composed), content, delivery)
         delivery.goes_to(now)
-        transaction.moved = delivery.moved
         return transaction
 
     def envelope(self, recipients: Sequence[Address], composed: Composed) -> Envelope:

@@ -7,8 +7,6 @@ import contextlib
 from collections import deque
 from typing import Final, Protocol
 
-import attrs
-
 from genie_connect_smtp.classify import classify_error
 from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.errors import ServerRefused
@@ -30,14 +28,6 @@ class Open(Protocol):
     async def __call__(self, limits: Limits) -> Connection:
         """Connect and sign in."""
         ...
-
-
-@attrs.define
-class Lease:
-    """A connection in use. ``reused`` says that it has served before, so that the server may have left meanwhile."""
-
-    connection: Connection
-    reused: bool
 
 
 class Pool:
@@ -66,24 +56,23 @@ class Pool:
         """How many connections are open and have nothing to do."""
         return len(self._idle)
 
-    async def acquire(self, limits: Limits, *, fresh: bool = False) -> Lease:
+    async def acquire(self, limits: Limits) -> Connection:
         """A connection, waiting for a free slot. Raises ``SmtpError`` where none can be made.
 
-        With ``fresh`` it is a new one. Raises ``TimeoutError`` where no slot becomes free in time, or ever again.
+        Raises ``TimeoutError`` where no slot becomes free in time, or ever again.
         """
         async with limits.attempt():
             await self._slots.acquire()
         try:
-            lease = await self._lease(limits, fresh=fresh)
+            connection = await self._taken(limits)
         except BaseException:
             self._slots.release()
             raise
-        self._in_use.add(lease.connection)
-        return lease
+        self._in_use.add(connection)
+        return connection
 
-    def release(self, lease: Lease) -> None:
+    def release(self, connection: Connection) -> None:
         """Give a connection back, whatever state it is in. Never waits."""
-        connection = lease.connection
         self._in_use.discard(connection)
         self._slots.release()
         if not self._in_use and self._drained is not None and not self._drained.done():
@@ -131,16 +120,16 @@ class Pool:
         if self._leaving:
             await asyncio.gather(*self._leaving)
 
-    async def _lease(self, limits: Limits, *, fresh: bool) -> Lease:
+    async def _taken(self, limits: Limits) -> Connection:
         while not self._closing.is_set():
-            connection = None if fresh else self._take_idle()
+            connection = self._take_idle()
             if connection is not None:
-                return Lease(connection, reused=True)
+                return connection
             wait_s = self._wait_s()
             if not wait_s:
                 connection = await self._try_to_open(limits)
                 if connection is not None:
-                    return Lease(connection, reused=False)
+                    return connection
             elif limits.over:
                 break
             else:

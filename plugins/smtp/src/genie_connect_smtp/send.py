@@ -13,12 +13,12 @@ from genie_connect.contract import SendContext
 from genie_connect.model.batch import Batch
 from genie_connect.model.outcome import Outcome, Scope, State
 from genie_connect_smtp.composing import BatchComposer
+from genie_connect_smtp.connection import Connection
 from genie_connect_smtp.delivery import SmtpDelivery
 from genie_connect_smtp.errors import ConnectionFault, SmtpError
 from genie_connect_smtp.feed import Feed
 from genie_connect_smtp.limits import Limits
 from genie_connect_smtp.outcomes import BROKEN, HELD_BACK, NOT_TRIED, OutcomeWriter, before_mail, result_of, untried
-from genie_connect_smtp.pool import Lease
 from genie_connect_smtp.state import SmtpState
 from genie_connect_smtp.transaction import Result
 
@@ -140,7 +140,6 @@ class _Sending:
             self._workers -= 1
 
     async def _keep_serving(self) -> None:
-        fresh = False
         while self.waiting:
             if self._stopped is not None or self._limits.over:
                 self.take()
@@ -151,13 +150,13 @@ class _Sending:
                     continue
                 return
             try:
-                lease = await self._connect(fresh=fresh)
+                connection = await self._connect()
             except SmtpError as error:
                 result, text = result_of(error), error.detail or None if isinstance(error, ConnectionFault) else None
             except TimeoutError:
                 result, text = self._untimely(), None
             else:
-                fresh = await self._serve(lease)
+                await self._serve(connection)
                 continue
             if self._workers > 1:
                 # A server that takes fewer connections than we would make is no reason to give up.
@@ -165,9 +164,9 @@ class _Sending:
             if self.waiting:
                 self._fail(self._next(), result, text)
 
-    async def _connect(self, *, fresh: bool) -> Lease:
+    async def _connect(self) -> Connection:
         with self._idle():
-            return await self._state.pool.acquire(self._limits, fresh=fresh)
+            return await self._state.pool.acquire(self._limits)
 
     async def _rest(self, seconds: float) -> bool:
         """Wait for a turn with no connection; ``False`` if this worker has nothing to wait for."""
@@ -199,12 +198,12 @@ class _Sending:
         finally:
             self._resting.discard(task)
 
-    async def _serve(self, lease: Lease) -> bool:
-        """Send over this connection as long as it lasts; whether the next one has to be a new one."""
-        feed = Feed(self, lease.connection, self._state, self._composer)
+    async def _serve(self, connection: Connection) -> None:
+        """Send over this connection as long as it lasts."""
+        feed = Feed(self, connection, self._state, self._composer)
         self._feeds.add(feed)
         try:
-            await lease.connection.serve(feed, self._limits, copies=len(self._batch.deliveries))
+            await connection.serve(feed, self._limits, copies=len(self._batch.deliveries))
         except Exception:  # noqa: BLE001  # logged, and told as an outcome
             # A bug that one copy brings out must not take the outcomes of all others with it. Whether these copies
             # were handed over is not known.
@@ -214,8 +213,7 @@ class _Sending:
         finally:
             self._feeds.discard(feed)
             await feed.close()
-            self._state.pool.release(lease)
-        return feed.gave_back
+            self._state.pool.release(connection)
 
     def _settle_waiting(self) -> None:
         """The next turn comes after the deadline: nobody waits for that here."""

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from genie_connect_smtp.aftermath import Ending, give_back_stale, is_stale
+from genie_connect_smtp.aftermath import Ending, is_stale
 from genie_connect_smtp.classify import Verdict, classify_fault, classify_reply
 from genie_connect_smtp.errors import ConnectionFault, Fault
 from genie_connect_smtp.extensions import Extensions
@@ -145,7 +145,7 @@ class Session(Outgoing):
             transaction.ignored = transaction.refused_ahead = True
             return
         if reply.code == 451 and reply.enhanced == "4.4.2" and is_stale(transaction, self.served):
-            give_back_stale(transaction)
+            # Whatever is on its way is given back.
             self._end(None)
             return
         self.setback = True
@@ -291,7 +291,7 @@ class Session(Outgoing):
     def _server_leaves(self, transaction: Transaction, stage: Stage, reply: Reply) -> None:
         """It is going; that says nothing about the recipient it was asked about."""
         if is_stale(transaction, self.served):
-            give_back_stale(transaction)
+            transaction.give_back()
             transaction.farewell = stage, reply
         else:
             transaction.settle_rest(stage, classify_reply(stage, reply), reply)

@@ -83,11 +83,10 @@ class Transaction:
 
     ``taken`` is how many recipients the server has taken so far. ``overflow`` holds the indices of recipients the
     server had no more room for: they belong in another transaction.
-    ``returned`` says that nothing was handed over and that trying it on another connection costs nothing; ``moved``
-    that this has happened once because the first connection was stale, and ``farewell`` what the server said when it
-    left that one. ``ignored`` says that what the server still
-    says to commands already written changes nothing. ``owner`` is whoever made it,
-    ``text`` explains a result that no reply explains.
+    ``returned`` says that nothing was handed over and that trying it on another connection costs nothing, and
+    ``farewell`` what the server said when it left that one. ``ignored`` says that what the server still says to
+    commands already written changes nothing. ``owner`` is whoever made it, ``text`` explains a result that no reply
+    explains.
     """
 
     sends_content: ClassVar[bool] = True
@@ -102,7 +101,6 @@ class Transaction:
     chunked: bool = False
     heard: bool = False
     returned: bool = False
-    moved: bool = False
 
     def __init__(self, envelope: Envelope, content: Content = NO_CONTENT, owner: Any = None) -> None:
         self.envelope = envelope
