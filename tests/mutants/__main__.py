@@ -51,7 +51,7 @@ SUBJECTS: Final = (
         connector="sandbox",
         package="genie_connect_contrib.sandbox",
         folder=ROOT / "plugins/contrib/src/genie_connect_contrib/sandbox",
-        without=frozenset({"__main__", "behaviour", "provider", "records", "server"}),
+        without=frozenset({"__main__", "behaviour", "keeping", "provider", "records", "server"}),
     ),
     Subject(connector="smtp", package="genie_connect_smtp", folder=ROOT / "plugins/smtp/src/genie_connect_smtp"),
 )

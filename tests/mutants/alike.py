@@ -12,12 +12,13 @@ from typing import Final
 import attrs
 
 TIMING: Final[Mapping[str, frozenset[str]]] = {
-    "genie_connect_smtp": frozenset({"pace", "pace_rate", "pace_signals", "turns"})
+    "genie_connect_smtp": frozenset({"pace", "pace_rate", "turns", "window"})
 }
-"""Modules that decide when a message leaves, and neither whether nor how: their results are seconds.
-
-``pace_signals`` reads for them what an answer says of the pace; what it says of the message is read elsewhere.
-"""
+"""Modules that decide when a message leaves, and how many at once, and neither whether nor how."""
+SECONDS: Final[Mapping[str, frozenset[str]]] = {"genie_connect_smtp.pace_signals": frozenset({"longest", "retry_s"})}
+"""Variables, by module, that hold what the pace alone asks for: a wait in seconds."""
+LIMITS: Final[Mapping[str, frozenset[str]]] = {"genie_connect_smtp.session": frozenset({"patience"})}
+"""Functions, by module, that say whose time limit holds: how long silence is waited for, and nothing else."""
 
 
 @attrs.frozen
@@ -39,6 +40,34 @@ def _is_told_to_pace(place: Place) -> bool:
     """A statement that does nothing but tell the pace of an answer."""
     statement = next((each for each in reversed((*place.around, place.node)) if isinstance(each, ast.stmt)), None)
     return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("self._pace.")
+
+
+def _is_seconds(place: Place) -> bool:
+    """What a variable of seconds is set to."""
+    names = SECONDS.get(place.module, frozenset())
+    assigned = [
+        target
+        for each in (*place.around, place.node)
+        if isinstance(each, ast.Assign)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    ]
+    return any(target.id in names for target in assigned)
+
+
+def _is_time_limit(place: Place) -> bool:
+    names = LIMITS.get(place.module, frozenset())
+    return any(isinstance(each, ast.FunctionDef) and each.name in names for each in place.around)
+
+
+def _is_told_to_ladder(place: Place) -> bool:
+    """A statement, with its condition, that does nothing but have the ladder step down."""
+    statements = [each for each in (*place.around, place.node) if isinstance(each, ast.If | ast.Expr)]
+    told = [each.body if isinstance(each, ast.If) and not each.orelse else [each] for each in statements]
+    return any(
+        len(body) == 1 and isinstance(body[0], ast.Expr) and ast.unparse(body[0]).startswith("self.ladder.step_down(")
+        for body in told
+    )
 
 
 def _in_thread_or_not(place: Place) -> bool:
@@ -74,7 +103,10 @@ def _is_no_all_the_same(place: Place) -> bool:
 
 
 RULES: Final[Mapping[str, Callable[[Place], bool]]] = {
-    "it decides when a message leaves, and no rule says how fast a connector has to be": _in_timing,
+    "it decides when a message leaves, and how many at once, and no rule says how fast a connector is": _in_timing,
+    "the seconds of a wait": _is_seconds,
+    "it says how long silence is waited for": _is_time_limit,
+    "it says how far ahead of the answers the next commands run": _is_told_to_ladder,
     "it tells the pace, which decides when a message leaves": _is_told_to_pace,
     "the same work is done, in a thread or not": _in_thread_or_not,
     "an option of TCP that hurries packets and changes none": _is_socket_option,

@@ -193,3 +193,16 @@ def test_our_connector_keeps_the_contract(name: str) -> None:
     assert statement.unproven(handle.capabilities()) == ()
     verdicts = {each.check: each.verdict.value for each in found}
     assert conformance(name, verdicts, {}, statement).level is handle.quality, path
+
+
+@pytest.mark.long
+def test_a_connector_over_aiohttp_keeps_the_contract_as_well() -> None:
+    """Silence, cancellation, leaks and all: whichever library speaks HTTP."""
+
+    class OverAiohttp(CONTRACTS["resend"]):  # type: ignore[misc]  # chosen by name
+        def settings_of(self, provider: HttpProvider) -> dict[str, Any]:
+            return {**super().settings_of(provider), "http_client": "aiohttp"}
+
+    found = list(results_of(OverAiohttp()))
+    assert {each.check: each.reason for each in found if each.verdict is Verdict.FAILED} == {}
+    assert sum(each.verdict is Verdict.PASSED for each in found) >= AT_LEAST

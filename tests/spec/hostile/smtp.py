@@ -14,11 +14,12 @@ import attrs
 from aiosmtplib.protocol import SMTPProtocol
 from aiosmtplib.response import SMTPResponse
 
-from genie_connect import Outcome, Scope, State, Status, Step, hookimpl, setting, settings
+from genie_connect import Outcome, Retry, Scope, State, Status, Step, hookimpl, setting, settings
 from genie_connect.mime.dkim import DkimSigner
 from genie_connect.model.capability import yes
 from genie_connect.model.frozen import EMPTY
 from genie_connect_smtp import plugin, tls
+from genie_connect_smtp.aftermath import is_stale
 from genie_connect_smtp.auth import choose, sign_in
 from genie_connect_smtp.capabilities import effective
 from genie_connect_smtp.connection import Connection
@@ -32,7 +33,6 @@ from genie_connect_smtp.outcomes import BROKEN
 from genie_connect_smtp.outgoing import Outgoing
 from genie_connect_smtp.pool import Pool
 from genie_connect_smtp.replies import ReplyParser
-from genie_connect_smtp.send import _Sending
 from genie_connect_smtp.session import Session
 from genie_connect_smtp.settings import SmtpSettings
 from genie_connect_smtp.stages import Stage
@@ -630,6 +630,54 @@ class LosesCount(Ours):
     }
 
 
+@fails("GC-SMTP-074")
+class TriesTheSameCertificate(Ours):
+    """Another try may meet another certificate."""
+
+    def outcome(self, outcome: Outcome, among: int) -> Outcome:
+        """Anywhere."""
+        return attrs.evolve(outcome, retry=Retry.ANY) if outcome.reason == "tls" else outcome
+
+
+@fails("GC-SMTP-070")
+class AnnouncesNothing(Ours):
+    """Says DATA, though there is nobody left to send to."""
+
+    replaced = {"session:Session._after_rcpt": lambda session, transaction: None}
+
+
+@fails("GC-SMTP-071")
+class TakesLeaveForGranted(Ours):
+    """Takes what a server leaves unanswered after its good-bye for not done, though the server went on."""
+
+    @staticmethod
+    def received(session: Any, reply: Any, real: Any = Session.receive) -> None:
+        """It has gone."""
+        real(session, reply)
+        session._stays = False
+
+    replaced = {"session:Session.receive": received}
+
+
+@fails("GC-SMTP-073")
+class KeepsItToItself(Ours):
+    """Does not tell what a server said out of step."""
+
+    @staticmethod
+    def out(session: Any, transaction: Any, index: int, reply: Any) -> None:
+        """Nothing of it."""
+        session._end(ConnectionFault(session._last_stage, Fault.EXTRA_REPLY))
+
+    replaced = {"session:Session._out_of_step": out}
+
+
+@fails("GC-SMTP-075")
+class CountsOnly(Ours):
+    """Any yes will do for another."""
+
+    replaced = {"step_check:StepCheck.fits": lambda check, reply: reply.code // 100 == 2}
+
+
 @fails("GC-SMTP-047")
 class WantsMore(Ours):
     """Takes it for the end where one connection more is turned away."""
@@ -671,16 +719,17 @@ class DoesNotTakeNo(Ours):
 
 
 @fails("GC-SMTP-049")
-class TakesAnotherOldOne(Ours):
-    """Goes to another idle connection where the server has left one."""
+class ForgivesOnce(Ours):
+    """Goes to another idle connection where the server has left one, and no further where it has left that as well."""
 
     @staticmethod
-    async def served(sending: Any, lease: Any, real: Any = _Sending._serve) -> bool:
-        """Any will do."""
-        await real(sending, lease)
-        return False
+    def stale_once(transaction: Any, served: int, real: Any = is_stale) -> bool:
+        """The second time is one too many."""
+        stale = real(transaction, served)
+        again, transaction.owner.left_before = getattr(transaction.owner, "left_before", False), stale
+        return stale and not again
 
-    replaced = {"send:_Sending._serve": served}
+    replaced = {"session:is_stale": stale_once, "aftermath:is_stale": stale_once}
 
 
 @fails("GC-SMTP-069")
@@ -688,10 +737,10 @@ class KeepsPlacesForTheDead(Ours):
     """Counts a connection that could not be made."""
 
     @staticmethod
-    async def acquired(pool: Any, limits: Any, *, fresh: bool = False, real: Any = Pool.acquire) -> Any:
+    async def acquired(pool: Any, limits: Any, real: Any = Pool.acquire) -> Any:
         """One place fewer."""
         try:
-            return await real(pool, limits, fresh=fresh)
+            return await real(pool, limits)
         except SmtpError:
             await pool._slots.acquire()
             raise
@@ -835,6 +884,17 @@ class SaysNothingOfTheCertificate(Ours):
     """It was good."""
 
     replaced = {"tls:facts_of": lambda ssl_object: {}}
+
+
+@fails("GC-SMTP-058")
+class KeepsTheDayToItself(Ours):
+    """Says that a certificate ends soon, and not when."""
+
+    def step(self, step: Step) -> Step:
+        """Soon."""
+        return (
+            attrs.evolve(step, summary="TLSv1.3, but the certificate ends soon") if step.status is Status.WARN else step
+        )
 
 
 @fails("GC-SMTP-059")

@@ -25,6 +25,7 @@ GROUPS: Final = (
     "dialogue",
     "replies",
     "batches",
+    "interruptions",
     "encryption",
     "signing",
     "testing",

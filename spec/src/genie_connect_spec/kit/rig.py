@@ -28,7 +28,7 @@ from genie_connect.model.settings import structure_settings
 from genie_connect.registry.finding import EntryPoint, installed
 from genie_connect.registry.handle import ConnectorHandle
 from genie_connect.registry.loader import Failure, Loaded, examine, load_all
-from genie_connect_spec.kit import letters
+from genie_connect_spec.kit import letters, traffic
 from genie_connect_spec.kit.behaviour import Behaviour
 from genie_connect_spec.kit.check import NotApplicable, needs
 from genie_connect_spec.kit.guard import Guard
@@ -287,6 +287,11 @@ class Rig:
             envelope_from=left[0].envelope_from,
             recipients=tuple(recipient for each in left for recipient in each.recipients),
         )
+
+    def times_handed_to(self, recipient: str) -> int:
+        """How many hand-overs name them, in the envelope or in what left."""
+        left = self.provider.handed_over
+        return sum(recipient in each.recipients or traffic.holds(each.content, recipient) for each in left)
 
     async def outcome(self, behaviour: Behaviour, *, deadline_s: float = DEADLINE_S) -> Outcome:
         """The outcome of a small message at a provider that behaves like this."""

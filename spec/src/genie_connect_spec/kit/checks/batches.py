@@ -16,7 +16,7 @@ from genie_connect.model.outcome import State
 from genie_connect_spec.kit.check import Force, check, needs
 from genie_connect_spec.kit.conversation import Exchange, exchange, offers, only_for, only_the, readers, server_of
 from genie_connect_spec.kit.letters import Copy, batch_of, letter
-from genie_connect_spec.kit.rig import GRACE_S, Rig
+from genie_connect_spec.kit.rig import GRACE_S, SHORT_S, Rig
 from genie_connect_spec.smtp_script import Action, Answer, Close, Garbage, Hang, Reply421, Reset, Rule, Say, on
 
 SENDS: Final = ("GC-SEND-004",)
@@ -32,7 +32,8 @@ SERVERS: Final = (
 _ITS: Final = readers(FEW)[7]
 
 
-async def _sent(rig: Rig, server: Rule, *script: Rule, count: int = 0, doubts: bool = False) -> Exchange:
+async def sent(rig: Rig, server: Rule, *script: Rule, count: int = 0, doubts: bool = False) -> Exchange:
+    """What came of a batch that is large enough for such a server. Raises ``AssertionError`` where the two disagree."""
     needs(rig.declares("send.broadcast"), "it declares no send.broadcast")
     count = count or (MANY if server is SERVERS[0] else FEW)
     seen = await exchange(rig, [server, *script], copies=count, deadline_s=15.0)
@@ -50,7 +51,7 @@ async def every_copy_is_handed_over_once(rig: Rig) -> None:
     """However far a connector runs ahead of the answers."""
     for server in SERVERS:
         for count in (2, MANY, 50):
-            seen = await _sent(rig, server, count=count)
+            seen = await sent(rig, server, count=count)
             _others_are_accepted(seen, f"the server takes {count} copies", ())
             assert len(seen.taken) == count, f"{count} copies were handed over {len(seen.taken)} times"
 
@@ -62,7 +63,7 @@ async def a_refused_copy_is_one_copy(rig: Rig) -> None:
         for stage, code in (("rcpt", 550), ("rcpt", 450), ("data", 554), ("final", 554), ("final", 451)):
             enhanced = {550: "5.1.1", 450: "4.2.1", 554: "5.6.0", 451: "4.3.0"}[code]
             refusal = only_for(_ITS, Say(f"{code} {enhanced} not this one\r\n".encode()))
-            seen = await _sent(rig, server, on(stage, refusal))
+            seen = await sent(rig, server, on(stage, refusal))
             what = f"one copy is refused with {code} at the stage {stage}"
             _others_are_accepted(seen, what)
             handed = any(_ITS in message.recipients for message in seen.taken)
@@ -76,7 +77,7 @@ async def a_refused_sender_costs_one_copy(rig: Rig) -> None:
     """What follows a refused MAIL must not go out under the envelope before it."""
     for server in SERVERS:
         for said in (b"550 5.1.7 not now\r\n", b"451 4.3.0 not now\r\n"):
-            seen = await _sent(rig, server, on("mail", only_the(4, Say(said))))
+            seen = await sent(rig, server, on("mail", only_the(4, Say(said))))
             refused = [each for each in seen.outcomes if each.state is not State.ACCEPTED]
             assert len(refused) == 1, f"one MAIL was refused, and {len(refused)} copies were not accepted"
             assert refused[0].code == int(said[:3]), f"a MAIL was refused, and the outcome is {refused[0]}"
@@ -91,7 +92,7 @@ async def a_server_that_goes_is_believed_to_the_letter(rig: Rig) -> None:
             for action in actions[:2] if server is SERVERS[2] else actions:
                 # Where much is on its way, or the end comes with a reset, answers are lost with the connection.
                 hidden = server is SERVERS[0] or (server is SERVERS[1] and isinstance(action, Reset | Garbage))
-                await _sent(rig, server, on(stage, only_the(4, action)), doubts=hidden)
+                await sent(rig, server, on(stage, only_the(4, action)), doubts=hidden)
 
 
 @check("GC-SMTP-044", force=Force.SHOULD, after=("GC-SMTP-043",))
@@ -100,7 +101,7 @@ async def a_server_that_goes_once_costs_no_others(rig: Rig) -> None:
     for server in SERVERS[1:]:
         for stage in ("mail", "rcpt", "final"):
             for action in (Close(), Reply421()):
-                seen = await _sent(rig, server, on(stage, only_the(4, action)))
+                seen = await sent(rig, server, on(stage, only_the(4, action)))
                 lost = [each for each in seen.outcomes if each.state is not State.ACCEPTED]
                 said = f"{action} at the stage {stage} of the fourth copy"
                 assert len(lost) <= 1, f"{said}, and {len(lost)} copies were not accepted: {lost[-1]}"
@@ -143,7 +144,7 @@ async def one_connection_is_enough(rig: Rig) -> None:
     busy = Say(b"421 4.7.0 too many connections from you\r\n")
     for server in SERVERS:
         rules = [on("banner", busy, connection=number) for number in range(1, 30)]
-        seen = await _sent(rig, server, *rules)
+        seen = await sent(rig, server, *rules)
         _others_are_accepted(seen, "the server takes one connection at a time", ())
 
 
@@ -157,7 +158,7 @@ async def a_batch_that_is_not_wanted_ends_soon(rig: Rig) -> None:
         wrong = [each for each in seen.outcomes if each.state is not State.DEFERRED]
         assert not wrong, f"it is turned away, and the outcome is {wrong[0]}"
         assert len(seen.connections) <= 3, f"it is turned away, and comes back {len(seen.connections)} times"
-    seen = await _sent(rig, SERVERS[1], on("mail", Say(b"550 5.7.1 your address is blocked\r\n")))
+    seen = await sent(rig, SERVERS[1], on("mail", Say(b"550 5.7.1 your address is blocked\r\n")))
     count = len(seen.lines("mail"))
     assert count <= MANY, f"every MAIL is refused, and {count} came for {MANY} copies"
 
@@ -222,7 +223,7 @@ async def connections_that_failed_count_no_more(rig: Rig) -> None:
         async with rig.opened() as state:
             server.play([rule])
             for _ in range(12):
-                await rig.send(state, await batch_of(letter("reader00@example.com")), rig.context(2.0))
+                await rig.send(state, await batch_of(letter("reader00@example.com")), rig.context(SHORT_S))
             server.play([])
             (outcome,) = await rig.send(state, await batch_of(letter("reader01@example.com")), rig.context(GRACE_S))
         said = f"{rule.action} at the stage {rule.stage} 12 times over, and then none"

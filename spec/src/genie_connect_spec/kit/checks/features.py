@@ -28,6 +28,8 @@ SENDS: Final = ("GC-SEND-001",)
 COPIES: Final = ("GC-CAP-032",)
 FILE: Final = bytes(range(256)) * 3 + b"the end of the file"
 BOLD: Final = "bold nine hundred and two"
+HIDDEN: Final = "hidden@example.com"
+"""A blind copy. No name of hexadecimal digits: a Message-ID of the same domain may end with it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,8 +114,8 @@ async def cc(rig: Rig) -> None:
 @check("GC-CAP-024", after=SENDS)
 async def bcc(rig: Rig) -> None:
     """Whoever has a blind copy is reached."""
-    fields = {"bcc": ["bea@example.com"]}
-    await _is_honest(rig, Feature(name="send.cc_bcc", fields=fields, needles=("bea@example.com",)))
+    fields = {"bcc": [HIDDEN]}
+    await _is_honest(rig, Feature(name="send.cc_bcc", fields=fields, needles=(HIDDEN,)))
 
 
 @check("GC-CAP-025", after=SENDS)
@@ -121,9 +123,9 @@ async def bcc_is_hidden(rig: Rig) -> None:
     """A blind copy that stands in a header is none."""
     needs(rig.declares("send.cc_bcc"), "it declares no send.cc_bcc")
     needs(rig.kind is Kind.SMTP, "what the provider makes of it is not seen here")
-    left = await rig.deliver(letter(bcc=["bea@example.com"]))
-    assert "bea@example.com" in left.recipients, "the blind copy is not in the envelope"
-    assert not traffic.holds(left.content, "bea@example.com"), "the blind copy is named in the message"
+    left = await rig.deliver(letter(bcc=[HIDDEN]))
+    assert HIDDEN in left.recipients, "the blind copy is not in the envelope"
+    assert not traffic.holds(left.content, HIDDEN), "the blind copy is named in the message"
 
 
 @check("GC-CAP-026", after=SENDS)
@@ -304,6 +306,13 @@ async def open_tracking(rig: Rig) -> None:
 async def click_tracking(rig: Rig) -> None:
     """Links that are rewritten against the sender's word are somebody else's links."""
     await _makes_a_difference(rig, "send.track_clicks", {"track_clicks": True}, {"track_clicks": False})
+
+
+@check("GC-CAP-045", after=SENDS)
+async def amp(rig: Rig) -> None:
+    """AMP has a part of its own, beside the HTML that it is another form of."""
+    fields = {"html": "<p>In short.</p>", "amp": f"<!doctype html><html ⚡4email><body>{BOLD}</body></html>"}
+    await _is_honest(rig, Feature(name="send.amp", fields=fields, needles=("In short.", BOLD)))
 
 
 @check("GC-CAP-044", after=SENDS)
