@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from genie_connect.engine.nats import ANSWER_S
 from tests.faults.crash import stepped_clock, two_hosts
 from tests.faults.crash.conftest import Report
 from tests.faults.crash.grounds import GROUNDS, Field, Ground, why_not
@@ -99,6 +100,24 @@ def test_nats_that_restarts_costs_nobody_a_copy(field: Field, report: Report, da
         run.settle()
     with run.workers(1):
         run.ended_as_promised(report, "NATS restarted 4 times", bound=SENDERS)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nats_that_freezes_costs_nobody_a_copy(field: Field, report: Report, database: str) -> None:
+    """For a moment, for longer than a lease, and for longer than anybody waits for its answer."""
+    run = Run(ground(field, database, "nats"), Shape(lease_s=LEASE_S))
+    with under_load(run, 8_000):
+        for frozen_s in (0.5, 2 * LEASE_S, ANSWER_S + 2.0):
+            time.sleep(1.5)
+            field.nats.freeze()
+            try:
+                time.sleep(frozen_s)
+            finally:
+                field.nats.go_on()
+        run.settle()
+    with run.workers(1):
+        run.ended_as_promised(report, "NATS frozen 3 times", bound=SENDERS)
 
 
 @pytest.fixture
