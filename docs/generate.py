@@ -80,7 +80,7 @@ def renewed(text: str) -> str:
 def main() -> int:
     """Write what has changed."""
     made = {path: renewed(path.read_text(encoding="utf-8")) for path in documents()}
-    made |= {PAGES / "assets" / f"quality-{level.value}.svg": badge(level) for level in list(Quality)[1:]}
+    made |= {PAGES / "assets" / f"quality-{level.value}.svg": badge(level) for level in Quality}
     for path, text in made.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
