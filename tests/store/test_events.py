@@ -501,3 +501,17 @@ async def test_a_message_id_that_a_host_gives_to_everything_hides_no_other(
         names = [("<same@example.com>", to) for to in people] + [("<other@example.com>", None)]
         found = await ledger.database.ask(lambda connection: ledger.unknown.find_all(connection, names))
         assert found == [None, None, (sends[2], 0), (sends[3], 0), (other, 0)]
+
+
+async def test_many_sends_are_found_by_few_statements(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of more copies than are looked at of one name asks by parts, and not for each."""
+    monkeypatch.setattr(unknown_module, "MOST_OF_A_MESSAGE_ID", 10)
+    async with opened(database_url) as ledger:
+        names = [f"<n{number}@example.com>" for number in range(40)]
+        units = [await ledger.send(message_id=name) for name in names]
+        events = [event(id_=name, message_id=name, recipient=None) for name in names]
+        log = EventLog(ledger.database, ledger.unknown)
+        async with heard(ledger.database) as statements:
+            matches = await log.match("primary", events)
+        assert [match.unit if match else None for match in matches] == units
+        assert 4 < len(statements) < 10

@@ -23,7 +23,7 @@ from genie_connect.store import bitmap, packing
 from genie_connect.store.database import Database
 from genie_connect.store.id_packing import Wanted
 from genie_connect.store.schema import accepted_ids, attempts, chunks, outcomes, sends, units
-from genie_connect.store.statements import Dialect, Found
+from genie_connect.store.statements import Dialect, Found, of_each_name
 from genie_connect.store.unknown import Unknown
 
 MOST_OF_AN_ID: Final = 1_000
@@ -90,12 +90,12 @@ class Matching:
         self, opened: AsyncConnection, connection: str, ids: Sequence[str]
     ) -> list[tuple[str, int, int, str]]:
         """Provider's id, unit, position and recipient of the single sends that have one of these."""
-        bound = self._bound(connection) | {"ids": self._values(ids)}
-        rows = [(id_, unit, position, to) for id_, unit, position, to in await self._of_provider.rows(opened, bound)]
-        if len(rows) <= MOST_OF_AN_ID or len(ids) == 1:
-            return rows[:MOST_OF_AN_ID]
-        # One id of so many must not hide the others'.
-        return [row for id_ in ids for row in await self.given(opened, connection, [id_])]
+
+        async def ask(some: Sequence[str]) -> list[tuple[str, int, int, str]]:
+            rows = await self._of_provider.rows(opened, self._bound(connection) | {"ids": self._values(some)})
+            return [(id_, unit, position, recipient) for id_, unit, position, recipient in rows]
+
+        return await of_each_name(ask, ids, most=MOST_OF_AN_ID)
 
     async def given_to_copies(
         self, opened: AsyncConnection, connection: str, ids: Iterable[str]

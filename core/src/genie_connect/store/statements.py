@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from genie_connect.store.database import Database, driver_of
 TOGETHER: Final = 16
 """So many rows go into SQLite by one statement: to begin and end one takes as long as a row. More gain nothing."""
 _ROW: Final = re.compile(r" VALUES (\(\?(?:, \?)*\))")
+R = TypeVar("R")
 AnyRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row of whatever columns."""
 
@@ -117,6 +118,20 @@ class Found(_Compiled):
             )
             return found
         return [tuple(row) for row in await connection.exec_driver_sql(self._sql, self._bound(bound))]
+
+
+async def of_each_name(
+    ask: Callable[[Sequence[str]], Awaitable[list[R]]], names: Sequence[str], *, most: int
+) -> list[R]:
+    """The rows of all names, and of each at least its first ``most``. ``ask`` gives ``most + 1`` rows and no more.
+
+    They are asked for at once, and by halves where that is not all: a name of very many rows must not hide the others'.
+    """
+    rows = await ask(names)
+    if len(rows) <= most or len(names) == 1:
+        return rows[:most]
+    half = len(names) // 2
+    return [row for part in (names[:half], names[half:]) for row in await of_each_name(ask, part, most=most)]
 
 
 class Dialect:

@@ -20,13 +20,13 @@ from genie_connect.store import message_ids, packing
 from genie_connect.store.database import Database
 from genie_connect.store.message_ids import Copy, MessageIds
 from genie_connect.store.schema import UnitKind, attempts, broadcasts, outcomes, sends, units
-from genie_connect.store.statements import AnyRow, Dialect, Found
+from genie_connect.store.statements import AnyRow, Dialect, Found, of_each_name
 from genie_connect.store.unit_rows import UnitRows
 from genie_connect.store.untried import Untried
 from genie_connect.store.writer import Writer
 
 RESENT: Final = "resend"
-MOST_OF_A_MESSAGE_ID: Final = 100
+MOST_OF_A_MESSAGE_ID: Final = 1_000
 """So many of the latest sends of one Message-ID are looked at: hosts that give one themselves may give it twice."""
 MOST_NUMBER: Final = 2**63 - 1
 """No unit has a greater number, and no database takes one."""
@@ -156,11 +156,12 @@ class Unknown:
 
     async def _named(self, connection: AsyncConnection, names: Sequence[str]) -> list[tuple[str, int, bytes]]:
         """Message-ID, unit and packed recipients of the latest sends that have one of these."""
-        rows = [(name, unit, to) for name, unit, to in await self._of_sends.rows(connection, self._bound(names=names))]
-        if len(rows) <= MOST_OF_A_MESSAGE_ID or len(names) == 1:
-            return rows[:MOST_OF_A_MESSAGE_ID]
-        # A name that a host gave to everything must not hide the others.
-        return [row for name in names for row in await self._named(connection, [name])]
+
+        async def ask(some: Sequence[str]) -> list[tuple[str, int, bytes]]:
+            rows = await self._of_sends.rows(connection, self._bound(names=some))
+            return [(name, unit, recipients) for name, unit, recipients in rows]
+
+        return await of_each_name(ask, names, most=MOST_OF_A_MESSAGE_ID)
 
     async def _made(
         self, connection: AsyncConnection, copies: Collection[Copy]
