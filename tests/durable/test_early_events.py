@@ -72,6 +72,19 @@ async def test_without_a_store_the_answer_brings_the_event_to_its_copy() -> None
         assert (await host.fate(receipt.message_id)).word == "bounced"
 
 
+async def test_an_event_waits_for_the_answer_about_its_own_recipient() -> None:
+    """Some providers give one id to all messages of a request: the answer about another one is not the last."""
+    connector, registry = ScriptedConnector("api"), Registry()
+    registry.register("api", connector)
+    async with Host.open({"connections": {"api": {"connector": "api"}}}, registry=registry) as host:
+        assert (await host.take_events("api", [bounce("p")])).unmatched == 1
+        for address in (BOB, ADA):
+            connector.script(address, accepted(recipient=address, provider_id="p"))
+            assert await suppressed(host, ADA, BOB) == [None, None]
+            await host.send(Message(from_="shop@example.com", to=[address], subject="Hi", text="There."))
+        assert await suppressed(host, ADA, BOB) == ["hard_bounce", None]
+
+
 async def test_suppressions_that_cannot_be_written_are_no_trouble_of_the_send(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +113,8 @@ async def test_without_a_store_the_latest_early_events_are_kept(monkeypatch: pyt
     for number in range(3):
         event = bounce(f"p{number}")
         await memory.append("api", [event], [None])
+    # Nobody's answer brings a copy to a message that came in.
+    await memory.append("api", [Event(id="in", kind=EventKind.INBOUND, time=event.time, provider_id="p1")], [None])
     connector = ScriptedConnector("api")
     registry = Registry()
     registry.register("api", connector)

@@ -122,7 +122,7 @@ class MemoryEvents:
                     self._provider_ids[name] = (*self._provider_ids.get(name, ()), key)
                     self._by_provider_id.setdefault(key, {})[name, email] = None
         ids = dict.fromkeys(given.values()) if self._early else ()
-        early = [event for id_ in ids for event in self._early.pop((attempt.connection, id_), ())]
+        early = [event for id_ in ids for event in self._early.get((attempt.connection, id_), ())]
         if early and self.look_again is not None:
             await self.look_again(attempt.connection, early)
 
@@ -150,7 +150,7 @@ class MemoryEvents:
             new.append(event)
             if match is not None:
                 self._tell(event, match)
-            elif event.provider_id is not None:
+            elif event.provider_id is not None and event.kind is not EventKind.INBOUND:
                 self._keep_early((connection, event.provider_id), event)
         return Taken(new=len(new), events=tuple(new))
 
@@ -158,6 +158,7 @@ class MemoryEvents:
         """Keep them with the copies that they are about after all."""
         for event, match in zip(events, matches, strict=True):
             self._tell(event, match)
+            self._early_no_longer((connection, event.provider_id or ""), event)
         return 0
 
     async def told(self, message_id: str, recipient: str | None = None) -> list[Event]:
@@ -180,6 +181,12 @@ class MemoryEvents:
             early.append(event)
         if len(self._early) > MOST_EARLY:
             self._early.popitem(last=False)
+
+    def _early_no_longer(self, key: tuple[str, str], event: Event) -> None:
+        """Those of the same id whose copy is not known yet stay: the provider may give it to another one."""
+        self._early[key] = [each for each in self._early.get(key, ()) if each.id != event.id]
+        if not self._early[key]:
+            del self._early[key]
 
     def _match(self, connection: str, event: Event) -> Match | None:
         name = bracketed(event.message_id or "")
