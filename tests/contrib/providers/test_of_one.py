@@ -356,6 +356,23 @@ async def test_ses_is_sent_many_copies_of_a_template_at_once() -> None:
     assert outcomes[55].provider_id == "id-5"
 
 
+@pytest.mark.parametrize("count", [15, 16])
+async def test_ses_takes_so_many_header_fields_beside_a_template(count: int) -> None:
+    """Those of the message and of the copy together; with one more nothing of the batch leaves."""
+    message = Message(template=ProviderTemplate(id="welcome"), headers={f"X-All-{n}": "1" for n in range(10)})
+    own = {f"X-Own-{n}": "1" for n in range(count - 10)}
+    people = [Recipient(address="a@example.com"), Recipient(address="b@example.com", headers=own)]
+    results = answer(200, {"BulkEmailEntryResults": [{"Status": "SUCCESS", "MessageId": f"id-{n}"} for n in range(2)]})
+    requests, outcomes = await ses.PROVIDER.send(await batch_of(message, people), lambda request: results)
+    if count == 15:
+        assert len(said(requests[0])["BulkEmailEntries"][1]["ReplacementHeaders"]) == 15
+        assert all(each.state is State.ACCEPTED for each in outcomes)
+    else:
+        assert requests == []
+        assert {(each.state, each.reason) for each in outcomes} == {(State.REJECTED, "unsupported")}
+        assert "headers: has 16 fields with those of the copy" in (outcomes[0].text or "")
+
+
 async def test_ses_is_sent_a_whole_message_where_its_fields_have_no_place() -> None:
     """More header fields than it takes beside the bodies, and without Bcc, which the destination names."""
     fields = {f"X-{letter}": letter for letter in "abcdefghijklmnopqrst"}

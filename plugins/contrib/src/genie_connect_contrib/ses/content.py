@@ -23,9 +23,6 @@ def shared(job: Job, settings: SesSettings) -> dict[str, Any]:
     message = job.message
     if message.template is not None and message.subject:
         raise ValidationError.single("subject", "is the template's at Amazon SES", "leave it out")
-    if message.template is not None and len(message.headers) > MAX_HEADERS:
-        cause = f"has {len(message.headers)} fields, and SES adds {MAX_HEADERS} to a template"
-        raise ValidationError.single("headers", cause, "leave some out")
     tracking = {"OpenTrackingEnabled": message.track_opens, "ClickTrackingEnabled": message.track_clicks}
     switched = {name: "ENABLED" if on else "DISABLED" for name, on in tracking.items() if on is not None}
     return {
@@ -106,6 +103,9 @@ def _utf8(text: str) -> dict[str, str]:
 
 def _headers(copy: Copy) -> list[dict[str, str]]:
     made = {name: _ascii(value) for name, value in copy.headers.items()}
+    if len(made) > MAX_HEADERS:
+        cause = f"has {len(made)} fields with those of the copy, and SES adds {MAX_HEADERS} to a template"
+        raise ValidationError.single("headers", cause, "leave some out")
     for name, value in made.items():
         if len(value) > MAX_HEADER_CHARACTERS:
             cause = f"has {len(value)} characters as it is written; SES takes {MAX_HEADER_CHARACTERS}"
