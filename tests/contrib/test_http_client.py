@@ -6,14 +6,12 @@ import asyncio
 import logging
 import socket
 import ssl
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
 
-from genie_connect.errors import ConfigurationError
 from genie_connect.http import (
     FakeHttpClient,
     HttpClient,
@@ -554,15 +552,6 @@ async def test_the_proxy_of_the_environment_sees_nothing(monkeypatch: pytest.Mon
             monkeypatch.setenv(name, f"http://127.0.0.1:{elsewhere}")
         assert (await _ask(port)).ok
     assert seen == []
-
-
-async def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With how to install it, and the setting that chose it."""
-    monkeypatch.delitem(sys.modules, "genie_connect.http.aiohttp_client", raising=False)
-    monkeypatch.setitem(sys.modules, "aiohttp", None)
-    with pytest.raises(ConfigurationError, match="http_client") as caught:
-        await open_client("http://127.0.0.1:1", library=Library.AIOHTTP)
-    assert "genie-connect[aiohttp]" in caught.value.hint
 
 
 async def test_the_fake_client_keeps_requests_and_gives_answers() -> None:

@@ -12,11 +12,11 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from genie_connect.http.answer import answer_of
 from genie_connect.http.client import Limits, Response
 from genie_connect.http.errors import NoAnswer, NotSent, TransportError
-from genie_connect.http.fields import fields_that_came
 from genie_connect.http.httpx2_client import tls_context
-from genie_connect.http.prepare import prepare
+from genie_connect.http.prepare import Prepared, prepare
 from genie_connect.http.target import Origin
 from genie_connect.model.frozen import EMPTY
 
@@ -91,15 +91,11 @@ class AiohttpClient:
         session = self._session
         if session is None:
             raise NotSent("refused_locally", "the client is closed")
-        target, fields = prepare(self._origin, method, url, headers)
+        prepared = prepare(self._origin, self._limits, method, url, headers, timeout_s)
         progress = _Progress()
-        total_s = self._limits.total_s if timeout_s is None else min(timeout_s, self._limits.total_s)
-        if total_s <= 0:
-            # A kept connection takes the request before anything is waited for, and so before a time-out is noticed.
-            raise NotSent("time_out", "there was no time left")
         try:
-            async with asyncio.timeout(total_s):
-                return await self._exchange(session, method, target, fields, content, progress)
+            async with asyncio.timeout(prepared.total_s):
+                return await self._exchange(session, method, prepared, content, progress)
         except TransportError:
             raise
         except _Broken as broken:
@@ -110,34 +106,22 @@ class AiohttpClient:
         raise failure
 
     async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        target: str,
-        fields: dict[str, str],
-        content: bytes,
-        progress: _Progress,
+        self, session: aiohttp.ClientSession, method: str, prepared: Prepared, content: bytes, progress: _Progress
     ) -> Response:
         request = session.request(
             method,
-            URL(target, encoded=True),
-            headers=fields,
+            URL(prepared.url, encoded=True),
+            headers=prepared.headers,
             data=content or None,
             allow_redirects=False,
             trace_request_ctx=progress,
         )
         async with request as answer:
             progress.status = answer.status
-            if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                raise NoAnswer("protocol", "the answer is compressed, which was not asked for", status=answer.status)
-            body = bytearray()
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > self._limits.max_response_bytes:
-                    answer.close()
-                    message = f"the answer has more than {self._limits.max_response_bytes} bytes"
-                    raise NoAnswer("oversize", message, status=answer.status)
-            return Response(status=answer.status, headers=fields_that_came(answer.raw_headers), body=bytes(body))
+            # One that is not read to its end is dropped with its connection.
+            chunks = answer.content.iter_any()
+            most_bytes = self._limits.max_response_bytes
+            return await answer_of(answer.status, answer.raw_headers, chunks, most_bytes=most_bytes)
 
 
 class _Broken(Exception):

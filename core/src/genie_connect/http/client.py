@@ -9,7 +9,6 @@ from typing import Protocol
 
 import attrs
 
-from genie_connect.errors import ConfigurationError
 from genie_connect.http.target import Origin
 from genie_connect.model.frozen import EMPTY, FrozenMap
 
@@ -97,19 +96,14 @@ async def open_client(
 
     TLS certificates are always checked, against ``ca_file`` (PEM) where given and the system's store otherwise.
     Raises ``ValueError`` for a URL that is not plain http or https, ``OSError`` for a CA file that cannot be read,
-    ``ModuleNotFoundError`` without the extra ``http``, and ``ConfigurationError`` for aiohttp without the extra
-    ``aiohttp``.
+    and ``ModuleNotFoundError`` without the extra ``http``, or for aiohttp without the extra ``aiohttp``.
     """
     origin, limits = Origin.of(base_url), limits or Limits()
     client: HttpClient
     # Each costs about 100 ms: it is paid by whoever opens an API connection, not by whoever lists connectors.
     if library is Library.AIOHTTP:
-        try:
-            from genie_connect.http.aiohttp_client import AiohttpClient
-        except ModuleNotFoundError as error:
-            message = f"http_client: aiohttp was chosen and is not installed ({error.name} is missing)"
-            hint = "pip install 'genie-connect[aiohttp]', or choose httpx2"
-            raise ConfigurationError(message, hint=hint) from None
+        from genie_connect.http.aiohttp_client import AiohttpClient
+
         client = AiohttpClient(origin, limits=limits, ca_file=ca_file)
     else:
         from genie_connect.http.httpx2_client import Httpx2Client

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from genie_connect.http.answer import answer_of
 from genie_connect.http.client import Limits, Response
 from genie_connect.http.errors import NoAnswer, NotSent, TransportError
-from genie_connect.http.fields import fields_that_came
-from genie_connect.http.prepare import prepare
+from genie_connect.http.prepare import Prepared, prepare
 from genie_connect.http.target import Origin
 from genie_connect.model.frozen import EMPTY
 
@@ -88,14 +88,11 @@ class Httpx2Client:
         transport = self._transport
         if transport is None:
             raise NotSent("refused_locally", "the client is closed")
+        prepared = prepare(self._origin, self._limits, method, url, headers, timeout_s)
         progress = _Progress()
-        request = self._request(method, url, headers, content, progress)
-        total_s = self._limits.total_s if timeout_s is None else min(timeout_s, self._limits.total_s)
-        if total_s <= 0:
-            # A kept connection takes the request before anything is waited for, and so before a time-out is noticed.
-            raise NotSent("time_out", "there was no time left")
+        request = self._request(method, prepared, content, progress)
         try:
-            async with asyncio.timeout(total_s):
+            async with asyncio.timeout(prepared.total_s):
                 return await self._exchange(transport, request, progress)
         except TransportError:
             raise
@@ -106,10 +103,7 @@ class Httpx2Client:
         # Outside the handler: the chain of an httpx2 error may quote what was to be sent.
         raise failure
 
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes, progress: _Progress
-    ) -> httpx2.Request:
-        target, fields = prepare(self._origin, method, url, headers)
+    def _request(self, method: str, prepared: Prepared, content: bytes, progress: _Progress) -> httpx2.Request:
         limits = self._limits
         extensions = {
             "timeout": {
@@ -120,7 +114,7 @@ class Httpx2Client:
             },
             "trace": progress.note,
         }
-        return httpx2.Request(method, target, headers=fields, content=content, extensions=extensions)
+        return httpx2.Request(method, prepared.url, headers=prepared.headers, content=content, extensions=extensions)
 
     async def _exchange(
         self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, progress: _Progress
@@ -128,17 +122,10 @@ class Httpx2Client:
         answer = await transport.handle_async_request(request)
         progress.status = answer.status_code
         try:
-            if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                raise NoAnswer("protocol", "the answer is compressed, which was not asked for", status=progress.status)
-            body = bytearray()
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > self._limits.max_response_bytes:
-                    message = f"the answer has more than {self._limits.max_response_bytes} bytes"
-                    raise NoAnswer("oversize", message, status=progress.status)
+            most_bytes = self._limits.max_response_bytes
+            return await answer_of(answer.status_code, answer.headers.raw, answer.aiter_raw(), most_bytes=most_bytes)
         finally:
             await answer.aclose()
-        return Response(status=answer.status_code, headers=fields_that_came(answer.headers.raw), body=bytes(body))
 
 
 class _Progress:
